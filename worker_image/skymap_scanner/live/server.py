@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 import ssl
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -29,6 +31,8 @@ from skymap_scanner.live.pages import live_html, scans_html
 from skymap_scanner.live.scans import Scans
 from skymap_scanner.roles.stop import Stop
 
+log = logging.getLogger(__name__)
+
 #: Host names that a request may have. A page of another site can have its own name lead here (DNS rebinding), and would
 #: read what we serve; its requests have that name.
 HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -38,6 +42,9 @@ MAX_STREAMS, MAX_REQUESTS, SEND_TIMEOUT = 32, 128, 30.0
 UPDATE_INTERVAL, ALIVE_INTERVAL = 0.5, 15.0
 #: Longest time for open pages to load the report of a scan that has ended, before the server ends (s).
 DRAIN_TIME = 15.0
+
+#: Shortest time between two lines in the log that anybody can cause (s).
+LOG_INTERVAL = 10.0
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -68,6 +75,42 @@ class Followed(Protocol):
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+class Places:
+    """The places of those that are served at a time; for one thread."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Take a place for a while; raises HTTPServiceUnavailable if there is none."""
+        if self._taken >= self._most:
+            raise web.HTTPServiceUnavailable(reason="There are too many requests at this moment. Reload the page.")
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
+
+
+class SeldomLog:
+    """Logs warnings that anybody can cause as often as they like: one in `LOG_INTERVAL`; for one thread."""
+
+    def __init__(self) -> None:
+        self._left_out = 0
+        self._next = 0.0
+
+    def warn(self, text: str) -> None:
+        """Log a warning, or count it if there was one just now."""
+        now = time.monotonic()
+        if now < self._next:
+            self._left_out += 1
+            return
+        log.warning("%s (%d such lines were left out before)", printable_line(text), self._left_out)
+        self._left_out, self._next = 0, now + LOG_INTERVAL
+
+
 class Pages:
     """Answers the requests of browsers, and limits how many it answers at a time.
 
@@ -76,10 +119,13 @@ class Pages:
 
     #: Longest body of a request (bytes), and most streams of one user.
     longest_body, most_streams = 1024, MAX_STREAMS
+    #: Paths for which nobody needs to be admitted. They need no place either: what takes time there limits itself.
+    open_paths: frozenset[str] = frozenset()
 
     def __init__(self, followers: Followers) -> None:
         self._followers = followers
-        self._requests = 0
+        self._requests = Places(MAX_REQUESTS)
+        self._troubles = SeldomLog()
         self._streams = Counter[str]()
         self._reports_to_load = 0
         self._ending = False
@@ -138,21 +184,25 @@ class Pages:
 
     async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse requests that are not admitted and beyond the limit; answer an error with its reason, no traceback."""
-        if self._requests >= MAX_REQUESTS:
-            return message(503, "There are too many requests at this moment. Reload the page.")
-        self._requests += 1
         try:
-            return await self.refusal(request) or await handler(request)
+            return await self._admitted(request, handler)
         except web.HTTPException as error:
             return message(error.status, error.reason)
         except TooManyScansError as error:
             return message(503, str(error))
-        except ClusterError as error:
-            return message(502, f"The cluster cannot be read: {error}")
+        except ClusterError as error:  # its text may name accounts and addresses: it is for the log alone
+            self._troubles.warn(f"the cluster cannot be read: {error}")
+            return message(502, "The cluster does not answer. Try again later.")
         except SkymapError as error:
             return message(502, f"The broker cannot be read: {error}")
-        finally:
-            self._requests -= 1
+
+    async def _admitted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path in self.open_paths:
+            return await handler(request)
+        if (refused := await self.refusal(request)) is not None:
+            return refused
+        with self._requests.one():
+            return await handler(request)
 
     async def _report(self, request: web.Request) -> web.StreamResponse:
         follower = await self.follower(request)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import threading
 from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -25,11 +30,11 @@ from tests.unit.live.conftest import MakeScan, kinds
 
 from skymap_api.names import Names
 from skymap_scanner.broker import Broker
-from skymap_scanner.errors import BrokerUnavailable
+from skymap_scanner.errors import BrokerUnavailable, ClusterUnavailable
 from skymap_scanner.live import followers
 from skymap_scanner.live.cluster import access
 from skymap_scanner.live.cluster import server as module
-from skymap_scanner.live.server import HEADERS
+from skymap_scanner.live.server import HEADERS, MAX_REQUESTS, Places
 
 ADA, BOB = "token-of-ada", "token-of-bob"
 
@@ -144,6 +149,79 @@ def test_proxy_vouches_for_a_user(server: ClusterServer) -> None:
 
 def test_probes_need_no_user(server: ClusterServer) -> None:
     assert [httpx.get(f"{server.url}/{path}").status_code for path in ("healthz", "readyz")] == [200, 200]
+
+
+@contextmanager
+def unfinished_forms(url: str, count: int) -> Iterator[list[socket.socket]]:
+    """Begin to send many forms without an end; yield their connections."""
+    place = urlsplit(url)
+    with ExitStack() as stack:
+        found = []
+        for _ in range(count):
+            one = stack.enter_context(socket.create_connection((place.hostname, place.port or 0), timeout=60))
+            kind = "application/x-www-form-urlencoded"
+            head = f"POST /sign-in HTTP/1.1\r\nHost: page\r\nContent-Type: {kind}\r\nContent-Length: 100\r\n\r\n"
+            one.sendall(head.encode() + b"t")
+            found.append(one)
+        yield found
+
+
+def test_unfinished_forms_take_no_place_of_users(server: ClusterServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FORM_TIMEOUT", 3.0)
+    with unfinished_forms(server.url, MAX_REQUESTS) as forms, server.client(ADA) as ada:
+        assert [ada.get(path).status_code for path in ("/healthz", "/readyz", "/")] == [200, 200, 200]
+        refused = Counter(one.recv(12)[-3:] for one in forms)
+        assert refused == {b"408": module.MAX_STRANGERS, b"503": MAX_REQUESTS - module.MAX_STRANGERS}
+        assert httpx.post(f"{server.url}/sign-in", data={"token": ADA}).status_code == 303
+
+
+def ask_as(server: ClusterServer, token: str) -> int:
+    return httpx.get(server.url, headers={"Authorization": f"Bearer {token}"}).status_code
+
+
+def test_unknown_tokens_take_no_place_of_users(server: ClusterServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    review, asked, leave = server.api.review, threading.Semaphore(0), threading.Event()
+
+    def slow(group: str, kind: str, spec: dict[str, Any]) -> dict[str, Any]:
+        if spec.get("token", "").startswith("random"):
+            asked.release()
+            assert leave.wait(30)
+        return review(group, kind, spec)
+
+    server.pages._strangers = Places(2)
+    with server.client(ADA) as ada, ThreadPoolExecutor(2) as pool:
+        assert ada.get("/").status_code == 200
+        monkeypatch.setattr(server.api, "review", slow)
+        strangers = [pool.submit(ask_as, server, f"random-{i}") for i in range(2)]
+        assert all(asked.acquire(timeout=30) for _ in strangers)
+        assert ask_as(server, "random-2") == 503
+        server.pages._access._users._seconds = 0.0  # the answer about her is too old, and asked for again
+        assert ada.get("/").status_code == 200
+        leave.set()
+        assert [one.result(30) for one in strangers] == [401, 401]
+
+
+def test_strangers_do_not_read_errors_of_the_api_server(
+    server: ClusterServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> dict[str, Any]:
+        raise ClusterUnavailable("10.0.0.1 does not know system:serviceaccount:skymap:page")
+
+    monkeypatch.setattr(server.api, "review", fail)
+    answers = [
+        httpx.get(server.url, headers={"Authorization": "Bearer wrong"}),
+        httpx.post(f"{server.url}/sign-in", data={"token": "wrong"}),
+    ]
+    for answer in answers:
+        assert (answer.status_code, answer.text) == (502, "The cluster does not answer. Try again later.\n")
+    assert caplog.text.count("10.0.0.1") == 1  # anybody can cause it, so it is not logged every time
+
+
+def test_refused_tokens_are_logged_now_and_then(server: ClusterServer, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(5):
+        assert httpx.post(f"{server.url}/sign-in", data={"token": "a-secret"}).status_code == 401
+    assert caplog.text.count("a token was not accepted in the sign-in form") == 1
+    assert "a-secret" not in caplog.text
 
 
 def test_writes_are_refused(server: ClusterServer) -> None:

@@ -46,6 +46,10 @@ class User:
     extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
+class _NobodyError(Exception):
+    """A token has no user. It is not remembered, or strangers' tokens would make those of users forgotten."""
+
+
 class Remembered(Generic[T]):
     """Answers that are believed for a time (s), the latest ``most`` of them; for any thread."""
 
@@ -53,6 +57,11 @@ class Remembered(Generic[T]):
         self._most, self._seconds, self._clock = most, seconds, clock
         self._lock = threading.Lock()
         self._answers: OrderedDict[Hashable, tuple[float, T]] = OrderedDict()
+
+    def __contains__(self, key: Hashable) -> bool:
+        """Return whether an answer is kept, which may be too old to be believed."""
+        with self._lock:
+            return key in self._answers
 
     def get(self, key: Hashable, ask: Callable[[], T]) -> T:
         """Return the answer to a question, which is asked if it is not remembered."""
@@ -86,20 +95,27 @@ class Access:
         self._reviews = reviews
         self._audience = audience
         self._proxy = proxy
-        self._users = Remembered[User | None](MAX_USERS, TRUST_TIME, clock)
+        self._users = Remembered[User](MAX_USERS, TRUST_TIME, clock)
         self._rights = Remembered[bool](MAX_RIGHTS, TRUST_TIME, clock)
 
     def user_with(self, token: str) -> User | None:
         """Return the user whose token it is; None if nobody's. Raises ClusterError if the API server cannot say."""
         if not token or len(token) > MAX_TOKEN or not is_token(token):
             return None
-        return self._users.get(hashlib.sha256(token.encode()).digest(), lambda: self._review(token))
+        try:
+            return self._users.get(_digest(token), lambda: self._review(token))
+        except _NobodyError:
+            return None
 
-    def _review(self, token: str) -> User | None:
+    def was_known(self, token: str) -> bool:
+        """Return whether a token had a user when it was last asked about, however long ago."""
+        return _digest(token) in self._users
+
+    def _review(self, token: str) -> User:
         audiences = [] if self._audience is None else [self._audience]
         status = self._reviews.review("authentication.k8s.io", "TokenReview", {"token": token, "audiences": audiences})
         if status.get("authenticated") is not True or not set(audiences) <= set(status.get("audiences") or ()):
-            return None
+            raise _NobodyError
         return _user(status.get("user") or {})
 
     def user_of_proxy(self, authorization: str, groups: str) -> User | None:
@@ -137,6 +153,10 @@ class Access:
         return frozenset(namespace for namespace in namespaces if self.may(user, "list", namespace))
 
 
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode(errors="replace")).digest()
+
+
 def basic_login(authorization: str) -> tuple[str, str]:
     """Return name and password of a header in HTTP's Basic scheme (RFC 7617); empty ones if it is none."""
     scheme, _, encoded = authorization.partition(" ")
@@ -159,15 +179,13 @@ def _is_allowed(name: str) -> bool:
     return len(name) <= MAX_NAME and name.isprintable() and not name.lower().startswith(RESERVED)
 
 
-def _user(found: dict[str, Any]) -> User | None:
+def _user(found: dict[str, Any]) -> User:
     name, extra = str(found.get("username") or ""), found.get("extra") or {}
-    return (
-        None
-        if not name
-        else User(
-            name,
-            tuple(map(str, found.get("groups") or ())),
-            str(found.get("uid") or ""),
-            tuple((str(key), tuple(map(str, extra[key]))) for key in sorted(extra)),
-        )
+    if not name:
+        raise _NobodyError
+    return User(
+        name,
+        tuple(map(str, found.get("groups") or ())),
+        str(found.get("uid") or ""),
+        tuple((str(key), tuple(map(str, extra[key]))) for key in sorted(extra)),
     )

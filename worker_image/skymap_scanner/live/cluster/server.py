@@ -10,8 +10,8 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -30,7 +30,7 @@ from skymap_scanner.live.fit_log import FitLog
 from skymap_scanner.live.follower import MAX_ERROR
 from skymap_scanner.live.followers import Followers
 from skymap_scanner.live.pages import cluster_html, resource_html, sign_in_html
-from skymap_scanner.live.server import HEADERS, Followed, Pages, encode, events, html, message
+from skymap_scanner.live.server import HEADERS, Followed, Pages, Places, SeldomLog, encode, events, html, message
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,9 @@ COOKIE_TIME = 12 * 3600
 #: Most streams of a user and most lists at a time, and time between two checks whether a user may still see what a
 #: stream shows (s).
 MAX_STREAMS_OF_USER, MAX_LISTS_OF_USER, CHECK_INTERVAL = 6, 4, 30.0
+
+#: Most requests at a time whose user is not known yet, and longest time to send the form (s).
+MAX_STRANGERS, FORM_TIMEOUT = 32, 10.0
 
 #: The user of a request.
 USER = web.RequestKey("user", User)
@@ -89,7 +92,7 @@ class Unread:
 class ClusterPages(Pages):
     """The pages of the scans in a cluster, for the users that ``access`` recognizes."""
 
-    longest_body, most_streams = MAX_TOKEN + 1024, MAX_STREAMS_OF_USER
+    longest_body, most_streams, open_paths = MAX_TOKEN + 1024, MAX_STREAMS_OF_USER, OPEN
 
     def __init__(
         self, resources: Resources, access: Access, pulsar: OwnPulsar, serving: ServingCertificate | None = None
@@ -100,6 +103,8 @@ class ClusterPages(Pages):
         self._pulsar = pulsar
         self._serving = serving
         self._lists = Counter[str]()
+        self._strangers, self._forms = Places(MAX_STRANGERS), Places(MAX_STRANGERS)
+        self._refused = SeldomLog()
 
     def close(self) -> None:
         """Stop following all scans."""
@@ -130,9 +135,8 @@ class ClusterPages(Pages):
 
     async def refusal(self, request: web.Request) -> web.StreamResponse | None:
         """Ask who has not signed in to do so."""
-        if request.path in OPEN:
-            return None
-        user = await self._user(request)
+        with nullcontext() if self._access.was_known(self._token(request)) else self._strangers.one():
+            user = await self._user(request)
         if user is not None:
             request[USER] = user
             return None
@@ -149,16 +153,22 @@ class ClusterPages(Pages):
         groups = ",".join(request.headers.getall("X-Forwarded-Groups", ()))
         if (user := self._access.user_of_proxy(authorization, groups)) is not None:
             return user
-        token = bearer_token(authorization) or request.cookies.get(COOKIE, "")
-        return await asyncio.to_thread(self._access.user_with, token)
+        return await asyncio.to_thread(self._access.user_with, self._token(request))
+
+    def _token(self, request: web.Request) -> str:
+        return bearer_token(request.headers.get("Authorization", "")) or request.cookies.get(COOKIE, "")
 
     async def _sign_in(self, request: web.Request) -> web.StreamResponse:
         if _is_foreign(request):
             return message(403, "Sign in on the page itself.")
-        given = (await request.post()).get("token", "")
-        token = given.strip() if isinstance(given, str) else ""
-        user = await asyncio.to_thread(self._access.user_with, token)
+        with self._forms.one():
+            given = await _form(request)
+        field = given.get("token", "")
+        token = field.strip() if isinstance(field, str) else ""
+        with self._strangers.one():
+            user = await asyncio.to_thread(self._access.user_with, token)
         if user is None:
+            self._refused.warn("a token was not accepted in the sign-in form")
             return html(sign_in_html("This token is not accepted: it is not valid, has expired, or is too long."), 401)
         log.info("%s has signed in", printable_line(user.name))
         answer = _to_first_page()
@@ -275,6 +285,15 @@ class Reported:
         elif now is not self._last:
             self._last = now
             yield encode("resource", now.as_values(datetime.now(UTC)) | {"backlogs": self._resources.backlog(now)})
+
+
+async def _form(request: web.Request) -> Mapping[str, object]:
+    """Return the fields of a form; raises HTTPRequestTimeout if it does not arrive in time."""
+    try:
+        async with asyncio.timeout(FORM_TIMEOUT):
+            return await request.post()
+    except TimeoutError as error:
+        raise web.HTTPRequestTimeout(reason="The form has not arrived in time.") from error
 
 
 def _to_first_page() -> web.Response:
