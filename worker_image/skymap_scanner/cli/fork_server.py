@@ -14,7 +14,9 @@ from __future__ import annotations
 import gc
 import importlib
 import json
+import logging
 import os
+import select
 import selectors
 import signal
 import subprocess
@@ -51,8 +53,13 @@ IMPORTS = {
     "saver": ("skymap_scanner.cli.saver", "skymap_scanner.roles.saver.saver"),
 }
 
-#: Time for a fork server that has closed its output to end (s).
-END_TIMEOUT = 5.0
+log = logging.getLogger(__name__)
+
+#: Time for the roles of a fork server to end after it (s).
+END_TIMEOUT = 10.0
+
+#: How often a waiting `run` looks whether the fork server still runs (s).
+POLL_INTERVAL = 0.1
 
 
 class ForkedRole:
@@ -69,7 +76,7 @@ class ForkedRole:
     def wait(self, timeout: float) -> int:
         """Wait for the end and return the exit code; raises subprocess.TimeoutExpired."""
         deadline = time.monotonic() + timeout
-        while (code := self._server.exit_code(self._number, max(deadline - time.monotonic(), 0.0))) is None:
+        while (code := self._server.exit_code(self._number, min(timeout, POLL_INTERVAL))) is None:
             if time.monotonic() >= deadline:
                 raise subprocess.TimeoutExpired("role", timeout)
         return code
@@ -84,11 +91,15 @@ class ForkedRole:
 
 
 class ForkServer:
-    """Starts roles. A server that was killed is started again with the next role; its roles have ended."""
+    """Starts roles. If the server is killed, its roles end, and the next role starts another one.
+
+    Every role holds the end of the pipe through which the server replies, so that its end of file means that all of
+    them are gone.
+    """
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._lifeline = -1
+        self._lifeline = self._replies = -1
         self._running: set[int] = set()
         self._codes: dict[int, int] = {}
         self._started = 0
@@ -128,72 +139,73 @@ class ForkServer:
                 self._process.stdin.flush()
 
     def _open(self) -> None:
-        end, self._lifeline = os.pipe()
+        standard_input, self._lifeline = os.pipe()
+        self._replies, replies = os.pipe()
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-P", "-m", __name__, str(end)],
+                [sys.executable, "-P", "-m", __name__, str(standard_input), str(replies)],
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                pass_fds=[end],
+                stdout=subprocess.DEVNULL,  # what an import prints
+                pass_fds=[standard_input, replies],
                 env=child_environment() | {STARTED_BY: str(PACKAGE)},
             )
         finally:
-            os.close(end)
+            os.close(standard_input)
+            os.close(replies)
 
     def _receive(self, timeout: float) -> None:
         """Take note of the roles that have ended; wait up to ``timeout`` seconds for one."""
-        if self._process is None or self._process.stdout is None:
+        if self._process is None:
             return
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            while selector.select(timeout):
-                timeout = 0.0
-                received = os.read(self._process.stdout.fileno(), 1 << 16)
-                if not received:
-                    self._take_note_of_end(self._process)
-                    return
-                *lines, self._partial = (self._partial + received).split(b"\n")
-                for line in lines:
-                    reply = json.loads(line)
-                    self._running.discard(reply["ended"])
-                    self._codes[reply["ended"]] = reply["code"]
-
-    def _take_note_of_end(self, server: subprocess.Popen[bytes]) -> None:
-        """Give all roles the exit code of the server, which has ended: they end too, and theirs is not known."""
-        try:
-            code = server.wait(END_TIMEOUT)
-        except subprocess.TimeoutExpired:  # it has closed its output, and hangs
-            code = -signal.SIGKILL
-        self._close()
-        self._codes.update(dict.fromkeys(self._running, code or int(ExitCode.INTERNAL_ERROR)))
-        self._running.clear()
+        while select.select([self._replies], [], [], timeout)[0]:
+            timeout = 0.0
+            received = os.read(self._replies, 1 << 16)
+            if not received:
+                break
+            *lines, self._partial = (self._partial + received).split(b"\n")
+            for line in lines:
+                reply = json.loads(line)
+                self._running.discard(reply["ended"])
+                self._codes[reply["ended"]] = reply["code"]
+        code = self._process.poll()
+        if code is not None:
+            self._close()
+            # their own codes are not known
+            self._codes.update(dict.fromkeys(self._running, code or int(ExitCode.INTERNAL_ERROR)))
+            self._running.clear()
 
     def _close(self) -> None:
-        """End the server now, and the roles that it has left."""
+        """End the server and the roles that it has left."""
         if self._process is None:
             return
         os.close(self._lifeline)
         self._process.kill()
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with suppress(BrokenPipeError):
-                    stream.close()
+        deadline = time.monotonic() + END_TIMEOUT
+        while select.select([self._replies], [], [], max(deadline - time.monotonic(), 0.0))[0]:
+            if not os.read(self._replies, 1 << 16):
+                break
+        else:
+            log.warning("a role does not end, %g s after its fork server", END_TIMEOUT)
+        os.close(self._replies)
+        if self._process.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
         self._process, self._partial = None, b""
 
 
-def serve(lifeline: int) -> None:
-    """Fork the roles that are requested on the standard input, until it ends; exit codes go to the standard output.
+def serve(role_input: int, replies: int) -> None:
+    """Fork the roles that are requested on the standard input, until it ends.
 
-    ``lifeline``: file descriptor of the roles' standard input.
+    ``role_input`` and ``replies`` are file descriptors: of the roles' standard input, and of where their exit codes go.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # `run` and the roles get it too, and decide
-    gc.disable()  # modules are no garbage
+    gc.disable()  # modules live until the process ends
     running: dict[int, int] = {}
     ahead = [module for modules in IMPORTS.values() for module in modules]
     for event in _events(ahead):
         if event is None:
-            _report_ended(running)
+            _report_ended(running, replies)
         elif "start" not in event:
             for process, number in running.items():
                 if number == event["of"]:
@@ -204,7 +216,7 @@ def serve(lifeline: int) -> None:
             gc.freeze()
             process = os.fork()
             if process == 0:
-                _become(event, lifeline)
+                _become(event, role_input)
             running[process] = event["start"]
 
 
@@ -218,7 +230,7 @@ def _events(ahead: Sequence[str]) -> Iterator[dict[str, Any] | None]:
     """Yield the requests as they come, and None whenever a process may have ended; meanwhile import ``ahead``."""
     woken, wakes = os.pipe()
     os.set_blocking(wakes, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)  # else it would not wake anybody
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # without a handler it would not write to `wakes`
     signal.set_wakeup_fd(wakes)
     partial, modules = b"", deque(ahead)
     with selectors.DefaultSelector() as selector:
@@ -238,26 +250,26 @@ def _events(ahead: Sequence[str]) -> Iterator[dict[str, Any] | None]:
                 _import(modules.popleft())
 
 
-def _report_ended(running: dict[int, int]) -> None:
+def _report_ended(running: dict[int, int], replies: int) -> None:
     while running:
         process, status = os.waitpid(-1, os.WNOHANG)
         if process == 0:
             return
         reply = {"ended": running.pop(process), "code": os.waitstatus_to_exitcode(status)}
-        os.write(1, json.dumps(reply).encode() + b"\n")
+        os.write(replies, json.dumps(reply).encode() + b"\n")
 
 
-def _become(request: dict[str, Any], lifeline: int) -> NoReturn:
+def _become(request: dict[str, Any], role_input: int) -> NoReturn:
     """Be the role: with its own streams and name, and Python's own signal handlers."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     gc.enable()
-    log = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    for source, target in ((lifeline, 0), (log, 1), (log, 2)):
+    output = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    for source, target in ((role_input, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
-    os.close(log)
-    os.close(lifeline)
+    os.close(output)
+    os.close(role_input)
     with suppress(OSError):  # Linux; the name is for people who look at processes
         Path("/proc/self/comm").write_text(request["name"])
     from skymap_scanner.cli import main
@@ -268,4 +280,4 @@ def _become(request: dict[str, Any], lifeline: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(*map(int, sys.argv[1:]))

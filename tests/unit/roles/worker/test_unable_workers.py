@@ -165,11 +165,13 @@ def test_expected_reconstruction_is_loaded_before_the_scan_begins(
     assert loaded.is_set() is not begun
 
 
-def test_missing_expected_reconstruction_disturbs_no_scan(scan: MakeScan) -> None:
+def test_missing_expected_reconstruction_disturbs_no_scan(scan: MakeScan, caplog: pytest.LogCaptureFixture) -> None:
     one, stop = scan("1:0", seeds=1), Stop()
     stop.request()
+    caplog.set_level(logging.INFO)
     with one.open() as broker, InFlightFile(one.folder / "state", alarm=False) as in_flight:
         work(broker, one.topics, stop, in_flight, WorkerSettings(expected="magic"))
+    assert any(line.startswith("magic is not loaded ahead: no reconstruction is named") for line in caplog.messages)
     whole_map(one)
 
 

@@ -193,7 +193,7 @@ def _import_ahead(formats: Collection[str]) -> None:
     modules += ["results.plots"] if "png" in formats else []
     modules += ["report.content", "report.page"] if "report" in formats else []
     for module in modules:
-        with suppress(ImportError):
+        with suppress(Exception):
             import_module(f"skymap_scanner.{module}")
 
 
