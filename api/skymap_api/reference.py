@@ -132,7 +132,7 @@ def _bounds(field: Schema) -> str:
         exclusive = field.get(f"exclusiveM{key}")  # a flag in a CRD, the bound itself in JSON Schema
         bound = field.get(f"m{key}", exclusive)
         if bound is not None and bound != 2**31 - 1:
-            bounds.append(f"{weak if exclusive in (None, False) else strict} {bound:.10g}")
+            bounds.append(f"{weak if exclusive is None or exclusive is False else strict} {bound:.10g}")
     return f" {', '.join(bounds)}" if bounds else ""
 
 

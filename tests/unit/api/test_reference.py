@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import yaml
 
+from skymap_api.reference import describe_fields
 from skymap_api.resource import Simulation, SkymapScan, SkymapScanSpec
 from skymap_api.resource.base import Nside
 from skymap_api.resource.spec import Reconstruction, Retries
@@ -52,3 +53,16 @@ def test_resource_limits_match_those_of_the_scanner() -> None:
     (rule,) = (rule for rule in SkymapScanSpec.rules if rule.field == "calibrate")
     assert f"self.calibrate >= {MIN_RESIMULATIONS}" in rule.cel
     assert set(Simulation.model_fields) <= set(inspect.signature(simulate).parameters)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "written"),
+    [
+        ({"exclusiveMinimum": 0, "maximum": 180}, "number > 0, ≤ 180"),  # JSON Schema
+        ({"minimum": 0, "exclusiveMinimum": True}, "number > 0"),  # a CRD
+        ({"minimum": 0, "exclusiveMinimum": False}, "number ≥ 0"),
+    ],
+)
+def test_strict_bounds_are_written_as_such(bounds: dict[str, Any], written: str) -> None:
+    field = {"type": "number", "description": "A number.", **bounds}
+    assert f"({written}" in describe_fields({"properties": {"a": field}})
