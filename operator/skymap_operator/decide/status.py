@@ -50,6 +50,9 @@ _ADVICE_FOR_NOTICES = (
     " - the results are written all the same, and skymap-scanner notify sends them; files below /notices/NAME are the "
     "keys of the Secret NAME in the scan's namespace"
 )
+_NO_RESULT = (
+    "the scan failed before its result was sent; sent: {} - scan the event again, or tell its readers by other means"
+)
 _LONGEST_MESSAGE, _LONGEST_LEFT_OUT, _LONGEST_NAME = 32768, 4096, 255
 #: Highest rate that is shown (pixels per second); rounding the largest float up would give infinity.
 _HIGHEST_RATE = 1e9
@@ -164,7 +167,7 @@ def _conditions(observed: ObservedState, verdict: Verdict, now: datetime) -> tup
         ConditionType.PROGRESSING: _progressing(observed, verdict.phase),
         ConditionType.DEGRADED: degraded,
     }
-    notified = _notified(observed)
+    notified = _notified(observed, verdict)
     if notified is not None:
         found[ConditionType.NOTIFIED] = notified
     return tuple(_condition(observed, kind, *judged, now) for kind, judged in found.items())
@@ -207,30 +210,38 @@ def _succeeded(observed: ObservedState, verdict: Verdict) -> tuple[Truth, Reason
     return "Unknown", Reason.IN_PROGRESS, ""
 
 
-def _notified(observed: ObservedState) -> tuple[Truth, Reason, str] | None:
+def _notified(observed: ObservedState, verdict: Verdict) -> tuple[Truth, Reason, str] | None:
     """Return the condition Notified; None if the scan names no destination. Notices never change the outcome."""
-    scan = observed.scan
+    scan, failed = observed.scan, verdict.phase is Phase.FAILED
     progress = observed.pulsar.progress if isinstance(observed.pulsar, PulsarState) else None
     notices = None if progress is None else progress.notices
     before = scan.status.condition(ConditionType.NOTIFIED)
-    if notices is None and before is not None:
+    # A scan that is corrected can still send its result, and one that has failed cannot.
+    changes = scan.corrected or (failed and before is not None and before.status == "Unknown")
+    if notices is None and before is not None and not changes:
         return before.status, before.reason, before.message
     if scan.spec is None or scan.spec.notices is None:
         return None
-    return judge_notices(notices or NoticesStatus())
+    known = notices or (scan.status.notices if failed else None) or NoticesStatus()
+    return judge_notices(known, failed=failed)
 
 
-def judge_notices(notices: NoticesStatus) -> tuple[Truth, Reason, str]:
-    """Return whether all destinations have got their notices; unknown while some may still get them."""
+def judge_notices(notices: NoticesStatus, *, failed: bool = False) -> tuple[Truth, Reason, str]:
+    """Return whether all destinations have got their notices; unknown while some may still get them.
+
+    ``failed``: whether the scan has failed, so that no result follows.
+    """
     left = [one for one in notices.destinations if one.state == "Failed" or (notices.ended and one.state != "Sent")]
+    got = ", ".join(f"{one.type} notice to {one.to}" for one in notices.destinations if one.state == "Sent")
     if notices.fault is not None or left:
         reasons = [f"{one.type} notice to {one.to}: {one.message or 'no answer'}" for one in left]
         faults = [] if notices.fault is None else [notices.fault]
         return "False", Reason.NOTICES_FAILED, printable_line("; ".join(faults + reasons)) + _ADVICE_FOR_NOTICES
-    if not notices.ended:
-        return "Unknown", Reason.IN_PROGRESS, ""
-    got = ", ".join(f"{one.type} notice to {one.to}" for one in notices.destinations)
-    return "True", Reason.NOTICES_SENT, printable_line(f"sent: {got or 'nothing, since nothing was to be sent'}")
+    if notices.ended:
+        return "True", Reason.NOTICES_SENT, printable_line(f"sent: {got or 'nothing, since nothing was to be sent'}")
+    if failed:
+        return "False", Reason.NOTICES_FAILED, printable_line(_NO_RESULT.format(got or "nothing"))
+    return "Unknown", Reason.IN_PROGRESS, ""
 
 
 def _condition(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,8 +13,10 @@ from tests.unit.operator.recipes import spec_of
 from tests.unit.operator.world import NAMESPACE
 
 from skymap_api.progress import ProgressPhase
+from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import Condition, ConditionType, NoticesStatus, NoticeStatus, Phase, Reason
 from skymap_operator.decide.allowed import not_allowed
+from skymap_operator.decide.diagnose import Finding
 from skymap_operator.decide.status import Verdict, condition_events, judge_notices, next_status
 from skymap_operator.observe.state import PulsarState
 
@@ -107,6 +110,47 @@ def test_condition_outlives_the_topics() -> None:
     kept = next_status(observed(scan=scan), Verdict(Phase.SUCCEEDED)).condition(ConditionType.NOTIFIED)
     assert kept is not None
     assert (kept.status, kept.message) == ("True", "sent: all")
+
+
+def judged_after(before: SkymapScanStatus, pulsar: PulsarState, phase: Phase) -> tuple[str, Reason, str]:
+    """Return the condition Notified that follows a status."""
+    scan = replace(observed(asking("hook")).scan, status=before)
+    found = next_status(observed(scan=scan, pulsar=pulsar), Verdict(phase)).condition(ConditionType.NOTIFIED)
+    assert found is not None
+    return found.status, found.reason, found.message
+
+
+@pytest.mark.parametrize(
+    ("notices", "sent"),
+    [
+        (None, "nothing"),
+        (
+            NoticesStatus(destinations=(notice(type="initial"), notice(to="gcn", state="Pending"))),
+            "initial notice to slack",
+        ),
+    ],
+)
+@pytest.mark.parametrize("topics", ["kept", "deleted"])
+def test_failed_scan_does_not_wait_for_its_notices(notices: NoticesStatus | None, sent: str, topics: str) -> None:
+    running = PulsarState(progress=snapshot(ProgressPhase.SCANNING, notices=notices))
+    before = next_status(observed(asking("hook"), pulsar=running), Verdict(Phase.SCANNING))
+    now = running if topics == "kept" else PulsarState()
+    assert judged_after(before, now, Phase.SCANNING) == ("Unknown", Reason.IN_PROGRESS, "")
+    advice = "scan the event again, or tell its readers by other means"
+    message = f"the scan failed before its result was sent; sent: {sent} - {advice}"
+    assert judged_after(before, now, Phase.FAILED) == ("False", Reason.NOTICES_FAILED, message)
+
+
+def test_failed_scan_whose_notices_are_sent_is_notified() -> None:
+    assert judge_notices(NoticesStatus(destinations=(notice(),), ended=True), failed=True)[0] == "True"
+
+
+def test_corrected_scan_may_still_send_its_notices() -> None:
+    state = observed(asking("hook"))
+    failed = next_status(state, Verdict(Phase.FAILED, outcome=Finding(Reason.OUTPUT_FAILED, "the claim is full")))
+    assert judged_after(failed, PulsarState(), Phase.FAILED)[0] == "False"
+    changed = failed.model_copy(update={"observed_generation": state.scan.generation - 1})
+    assert judged_after(changed, PulsarState(), Phase.WRITING) == ("Unknown", Reason.IN_PROGRESS, "")
 
 
 def test_shown_notices_are_bounded_and_printable() -> None:
