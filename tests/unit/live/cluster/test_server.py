@@ -175,6 +175,14 @@ def test_unfinished_forms_take_no_place_of_users(server: ClusterServer, monkeypa
         assert httpx.post(f"{server.url}/sign-in", data={"token": ADA}).status_code == 303
 
 
+def test_rights_are_asked_for_also_without_a_scan(server: ClusterServer) -> None:
+    with server.client(ADA) as client:
+        for name in ("south.b", "south.none"):
+            server.api.asked.clear()
+            assert client.get(f"/scans/{name}/").status_code == 404
+            assert ("SubjectAccessReview", "ada") in server.api.asked
+
+
 def ask_as(server: ClusterServer, token: str) -> int:
     return httpx.get(server.url, headers={"Authorization": f"Bearer {token}"}).status_code
 

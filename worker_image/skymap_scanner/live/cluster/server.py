@@ -22,7 +22,7 @@ from aiohttp import web
 from skymap_api.text import bounded_line, printable_line
 from skymap_scanner.broker import Broker
 from skymap_scanner.errors import ClusterError, SkymapError
-from skymap_scanner.live.cluster.access import MAX_TOKEN, Access, User, bearer_token
+from skymap_scanner.live.cluster.access import MAX_NAME, MAX_TOKEN, Access, User, bearer_token
 from skymap_scanner.live.cluster.resource import Resource
 from skymap_scanner.live.cluster.resources import Resources
 from skymap_scanner.live.cluster.serving import ServingCertificate
@@ -44,6 +44,8 @@ MAX_STREAMS_OF_USER, MAX_LISTS_OF_USER, CHECK_INTERVAL = 6, 4, 30.0
 
 #: Most requests at a time whose user is not known yet, and longest time to send the form (s).
 MAX_STRANGERS, FORM_TIMEOUT = 32, 10.0
+#: Longest name of a namespace, as Kubernetes has them (characters).
+MAX_NAMESPACE = 63
 
 #: The user of a request.
 USER = web.RequestKey("user", User)
@@ -216,8 +218,11 @@ class ClusterPages(Pages):
     async def _resource(self, request: web.Request) -> Resource:
         """Return the scan of a request. One that the user may not get does not exist for him."""
         namespace, _, name = request.match_info["name"].partition(".")
+        possible = 0 < len(namespace) <= MAX_NAMESPACE and 0 < len(name) <= MAX_NAME
+        # The right is asked for first: the time of the answer must not tell whether there is a scan.
+        allowed = possible and await asyncio.to_thread(self._access.may, request[USER], "get", namespace, name)
         one = self._resources.get(namespace, name)
-        if one is None or not await asyncio.to_thread(self._access.may, request[USER], "get", namespace, name):
+        if one is None or not allowed:
             raise web.HTTPNotFound(reason="There is no such scan, or you may not see it.")
         return one
 
