@@ -228,6 +228,8 @@ class Pages:
             with _abort_unless_read(request):
                 await response.prepare(request)
                 async for event in self.stream(request, follower):
+                    if not event:
+                        continue
                     await asyncio.wait_for(response.write(event), SEND_TIMEOUT)
                 self._reports_to_load += follower.report is not None
         finally:
@@ -275,7 +277,7 @@ class LocalPages(Pages):
 async def events(
     follower: Followed, last: str = "", others: Callable[[], Iterable[bytes]] = tuple
 ) -> AsyncIterator[bytes]:
-    """Yield the events of a scan until it has ended.
+    """Yield the events of a scan until it has ended, and nothing (``b""``) at each check without one.
 
     ``last``: id of the last event that the browser received; the stream continues after it if it belongs to the same
     log, and else starts from the beginning. ``others``: what else there is to send, asked at every check.
@@ -304,6 +306,7 @@ async def events(
             silent = 0.0
             yield b": alive\n\n"
         if place >= len(fits):
+            yield b""  # lets the caller end the stream while nothing happens
             await asyncio.sleep(UPDATE_INTERVAL)
 
 

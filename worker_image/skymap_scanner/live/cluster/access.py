@@ -63,11 +63,11 @@ class Remembered(Generic[T]):
         with self._lock:
             return key in self._answers
 
-    def get(self, key: Hashable, ask: Callable[[], T]) -> T:
-        """Return the answer to a question, which is asked if it is not remembered."""
+    def get(self, key: Hashable, ask: Callable[[], T], *, fresh: bool = False) -> T:
+        """Return the answer to a question, which is asked if it is not remembered, or if it must be ``fresh``."""
         with self._lock:
             until, answer = self._answers.get(key, (0.0, None))
-            if self._clock() < until:
+            if not fresh and self._clock() < until:
                 return cast("T", answer)
         answer = ask()
         with self._lock:
@@ -76,6 +76,11 @@ class Remembered(Generic[T]):
             while len(self._answers) > self._most:
                 self._answers.popitem(last=False)
         return answer
+
+    def forget(self, key: Hashable) -> None:
+        """Forget an answer."""
+        with self._lock:
+            self._answers.pop(key, None)
 
 
 class Access:
@@ -98,13 +103,17 @@ class Access:
         self._users = Remembered[User](MAX_USERS, TRUST_TIME, clock)
         self._rights = Remembered[bool](MAX_RIGHTS, TRUST_TIME, clock)
 
-    def user_with(self, token: str) -> User | None:
-        """Return the user whose token it is; None if nobody's. Raises ClusterError if the API server cannot say."""
+    def user_with(self, token: str, *, fresh: bool = False) -> User | None:
+        """Return the user whose token it is; None if nobody's. Raises ClusterError if the API server cannot say.
+
+        ``fresh``: ask now, also if the answer is remembered.
+        """
         if not token or len(token) > MAX_TOKEN or not is_token(token):
             return None
         try:
-            return self._users.get(_digest(token), lambda: self._review(token))
+            return self._users.get(_digest(token), lambda: self._review(token), fresh=fresh)
         except _NobodyError:
+            self._users.forget(_digest(token))
             return None
 
     def was_known(self, token: str) -> bool:
@@ -132,12 +141,13 @@ class Access:
             return None
         return User(name, (*listed, "system:authenticated"))
 
-    def may(self, user: User, verb: str, namespace: str, name: str = "") -> bool:
+    def may(self, user: User, verb: str, namespace: str, name: str = "", *, fresh: bool = False) -> bool:
         """Return whether a user may do something with SkymapScans of a namespace (empty: all), or with one of them.
 
-        Raises ClusterError if the API server cannot say.
+        ``fresh``: ask now, also if the answer is remembered. Raises ClusterError if the API server cannot say.
         """
-        return self._rights.get((user, verb, namespace, name), lambda: self._ask(user, verb, namespace, name))
+        question = (user, verb, namespace, name)
+        return self._rights.get(question, lambda: self._ask(*question), fresh=fresh)
 
     def _ask(self, user: User, verb: str, namespace: str, name: str) -> bool:
         resource = {"group": GROUP, "resource": "skymapscans", "verb": verb, "namespace": namespace, "name": name}

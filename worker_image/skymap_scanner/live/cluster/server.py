@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -149,13 +150,13 @@ class ClusterPages(Pages):
         note = "Your token is not accepted any more. Sign in again." if COOKIE in request.cookies else ""
         return html(sign_in_html(note), 401)
 
-    async def _user(self, request: web.Request) -> User | None:
+    async def _user(self, request: web.Request, *, fresh: bool = False) -> User | None:
         """Return the user of a request: by a proxy, by the token in its header, or by that in its cookie."""
         authorization = request.headers.get("Authorization", "")
         groups = ",".join(request.headers.getall("X-Forwarded-Groups", ()))
         if (user := self._access.user_of_proxy(authorization, groups)) is not None:
             return user
-        return await asyncio.to_thread(self._access.user_with, self._token(request))
+        return await asyncio.to_thread(partial(self._access.user_with, self._token(request), fresh=fresh))
 
     def _token(self, request: web.Request) -> str:
         return bearer_token(request.headers.get("Authorization", "")) or request.cookies.get(COOKIE, "")
@@ -215,12 +216,13 @@ class ClusterPages(Pages):
         one = await self._resource(request)
         return html(resource_html(f"{one.namespace}/{one.name}", request[USER].name, COOKIE in request.cookies))
 
-    async def _resource(self, request: web.Request) -> Resource:
+    async def _resource(self, request: web.Request, *, fresh: bool = False) -> Resource:
         """Return the scan of a request. One that the user may not get does not exist for him."""
         namespace, _, name = request.match_info["name"].partition(".")
         possible = 0 < len(namespace) <= MAX_NAMESPACE and 0 < len(name) <= MAX_NAME
         # The right is asked for first: the time of the answer must not tell whether there is a scan.
-        allowed = possible and await asyncio.to_thread(self._access.may, request[USER], "get", namespace, name)
+        ask = partial(self._access.may, request[USER], "get", namespace, name, fresh=fresh)
+        allowed = possible and await asyncio.to_thread(ask)
         one = self._resources.get(namespace, name)
         if one is None or not allowed:
             raise web.HTTPNotFound(reason="There is no such scan, or you may not see it.")
@@ -264,10 +266,10 @@ class ClusterPages(Pages):
 
     async def _may_still_see(self, request: web.Request) -> bool:
         with suppress(ClusterError, web.HTTPNotFound):
-            user = await self._user(request)
+            user = await self._user(request, fresh=True)
             if user is not None:
                 request[USER] = user
-                await self._resource(request)
+                await self._resource(request, fresh=True)
                 return True
         return False
 
