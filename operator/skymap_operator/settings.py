@@ -150,7 +150,8 @@ class NoticeDestination(Model):
     gcn_domain: Literal["gcn.nasa.gov", "test.gcn.nasa.gov", "dev.gcn.nasa.gov"] = "gcn.nasa.gov"
     """Which of GCN's Kafkas gets it."""
     trusted_key: DataKey | None = None
-    """Key in NOTICES_SECRET of CA certificates (PEM) that are trusted for the URLs of notices, too."""
+    """Key in NOTICES_SECRET of CA certificates (PEM) that the saver of a scan that names it trusts for all URLs of its
+    notices, beside the public ones. A scan that names destinations with two such keys is refused."""
 
     @property
     def kind(self) -> str:

@@ -74,6 +74,11 @@ def _excess_notices(namespace: str, spec: SkymapScanSpec, settings: Settings) ->
     yield from (f"notices.to ({name})" for name in dict.fromkeys(spec.notices.to) if name not in names)
     if sum(one.kind == "gcn" for one in found) > 1:
         yield "notices.to (two destinations of the kind gcn)"
+    # The saver has one file of certificates that it trusts for all URLs, and one outbox, where `to` names them.
+    if len({one.trusted_key for one in found} - {None}) > 1:
+        yield "notices.to (two destinations with different trustedKey)"
+    others = [one.to for one in found if one.kind != "gcn"]
+    yield from (f"notices.to (two names of {to})" for to in dict.fromkeys(others) if others.count(to) > 1)
 
 
 def _given(name: str | None) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.unit.operator.decisions import URL, observed, snapshot
 from tests.unit.operator.manifests.test_notices import asking, settings
-from tests.unit.operator.recipes import spec_of
+from tests.unit.operator.recipes import Manifest, spec_of
 from tests.unit.operator.world import NAMESPACE
 
 from skymap_api.progress import ProgressPhase
@@ -40,11 +40,26 @@ def test_destinations_are_open_to_the_namespaces_that_are_listed() -> None:
     assert refused("hook", "closed", "theirs", "nobody") == f"the administrator does not allow {named} - {advice}"
 
 
-def test_two_topics_of_gcn_are_refused() -> None:
-    both = [{"name": name, "to": "gcn", "namespaces": ["*"]} for name in ("one", "two")]
-    found = not_allowed(NAMESPACE, spec_of(asking("one", "two")), settings(*both))
-    assert found is not None
-    assert "two destinations of the kind gcn" in found.message
+HOOK = {"to": "webhook=https://a.org/", "trustedKey": "a.crt"}
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "message"),
+    [
+        ({"to": "gcn"}, {"to": "gcn=gcn.notices.a.b"}, "two destinations of the kind gcn"),
+        ({"to": "webhook"}, {"to": "webhook"}, "two names of webhook"),
+        (HOOK, {"to": "slack", "trustedKey": "b.crt"}, "two destinations with different trustedKey"),
+        (HOOK, {"to": "cloudevents=https://a.org/", "trustedKey": "a.crt"}, ""),
+        (HOOK, {"to": "slack"}, ""),
+    ],
+)
+def test_destinations_that_one_saver_cannot_have_are_refused(one: Manifest, two: Manifest, message: str) -> None:
+    both = settings({"name": "one", "namespaces": ["*"], **one}, {"name": "two", "namespaces": ["*"], **two})
+    found = not_allowed(NAMESPACE, spec_of(asking("one", "two")), both)
+    assert message in ("" if found is None else found.message)
+    assert (found is not None) == bool(message)
+    for name in ("one", "two"):
+        assert not_allowed(NAMESPACE, spec_of(asking(name)), both) is None
 
 
 @pytest.mark.parametrize(
