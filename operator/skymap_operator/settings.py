@@ -203,7 +203,8 @@ class Settings(BaseModel):
     pulsar_role: Annotated[str, Field(min_length=1)] | None = None
     """Role of the pods' token. The operator grants it produce and consume in the Pulsar namespaces that it creates."""
     pulsar_page_role: Annotated[str, Field(min_length=1)] | None = None
-    """Role of the page's token. The operator grants it consume in the Pulsar namespaces that it creates."""
+    """Role of the page's token, and of nothing else. The operator grants it consume in the Pulsar namespaces that it
+    creates."""
     pulsar_signing_key_file: str | None = None
     """File with the secret key of Pulsar's tokens (tokenSecretKey). With it, each role of each scan has a token of its
     own, which the operator signs and renews, instead of that in PULSAR_TOKEN_SECRET."""
@@ -285,6 +286,15 @@ class Settings(BaseModel):
         if self.pulsar_signing_key_file is not None and useless:
             key = f"{PREFIX}PULSAR_SIGNING_KEY_FILE"
             raise ValueError(f"{key} gives each role a token of its own: leave out {' and '.join(useless)}")
+        return self
+
+    @model_validator(mode="after")
+    def _page_has_a_role_of_its_own(self) -> Self:
+        """With another's role the page would get its rights, or that role only those of the page."""
+        others = {"PULSAR_ROLE": self.pulsar_role, "PULSAR_OPERATOR_ROLE": self.pulsar_operator_role}
+        for name, role in others.items():
+            if role is not None and role == self.pulsar_page_role:
+                raise ValueError(f"{PREFIX}PULSAR_PAGE_ROLE and {PREFIX}{name} must differ: both are {role}")
         return self
 
 

@@ -14,6 +14,15 @@
 {{/* The page's role in Pulsar, if it has one there. */}}
 {{- define "skymap-scanner.pageRole" -}}
 {{- if and .Values.page.enabled (or (include "skymap-scanner.pageToken" .) .Values.page.pulsar.certificateSecret) -}}
+{{- $others := dict "pulsar.role" .Values.pulsar.role "pulsar.operator.role" .Values.pulsar.operator.role }}
+{{- if .Values.pulsar.evaluation }}
+{{- $_ := set $others "the evaluation Pulsar's own role" "pulsar-broker" }}
+{{- end }}
+{{- range $name, $role := $others }}
+{{- if eq $role $.Values.page.pulsar.role }}
+{{- fail (printf "page.pulsar.role is %s, as %s: the page needs a role of its own, with fewer rights" $role $name) }}
+{{- end }}
+{{- end -}}
 {{ .Values.page.pulsar.role }}
 {{- end }}
 {{- end }}

@@ -224,6 +224,26 @@ def test_mistyped_name_is_rejected(path: tuple[str, ...]) -> None:
         ),
         ({"pulsar": {"tokenSecret": "t"}}, "pulsar.authentication gives each role of a scan a token of its own"),
         ({"pulsar": {"operator": {"role": "a,b"}}}, "role"),
+        (
+            {
+                "page": {"enabled": True, "pulsar": {"role": "scans", "tokenSecret": "page"}},
+                "pulsar": {
+                    "evaluation": False,
+                    "serviceUrl": "pulsar://p:6650",
+                    "adminUrl": "http://p:8080",
+                    "role": "scans",
+                },
+            },
+            "page.pulsar.role is scans, as pulsar.role: the page needs a role of its own",
+        ),
+        (
+            {"page": {"enabled": True, "pulsar": {"role": "pulsar-broker"}}},
+            "page.pulsar.role is pulsar-broker, as the evaluation Pulsar's own role",
+        ),
+        (
+            {"page": {"enabled": True, "pulsar": {"role": "skymap-operator"}}},
+            "page.pulsar.role is skymap-operator, as pulsar.operator.role",
+        ),
         ({"rbac": {"create": False}}, "name a Secret with them in pulsar.operator.signingSecret"),
         ({"pulsar": {"tokenSeconds": 59}}, "tokenSeconds"),
         ({"serviceAccount": {"create": False}}, "set serviceAccount.name"),

@@ -108,6 +108,14 @@ def test_settings_are_read_from_the_environment() -> None:
             {"SKYMAP_OPERATOR_NOTICES": '[{"name": "a", "to": "slack", "namespaces": ["!b"]}]'},
             'SKYMAP_OPERATOR_NOTICES: 0.namespaces: only exclusions allow nothing: write ["*", "!b"]',
         ),
+        (
+            {"SKYMAP_OPERATOR_PULSAR_PAGE_ROLE": "scans", "SKYMAP_OPERATOR_PULSAR_ROLE": "scans"},
+            "SKYMAP_OPERATOR_PULSAR_PAGE_ROLE and SKYMAP_OPERATOR_PULSAR_ROLE must differ: both are scans",
+        ),
+        (
+            {"SKYMAP_OPERATOR_PULSAR_PAGE_ROLE": "skymap-operator"},
+            "PULSAR_PAGE_ROLE and SKYMAP_OPERATOR_PULSAR_OPERATOR_ROLE must differ: both are skymap-operator",
+        ),
         ({"SKYMAP_OPERATOR_NAMESPACES": "[alerts"}, "SKYMAP_OPERATOR_NAMESPACES: Input should be a valid tuple"),
     ],
 )
