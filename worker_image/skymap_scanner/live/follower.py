@@ -128,6 +128,11 @@ class Follower:
         self._thread.join(timeout)
 
     @property
+    def runs(self) -> bool:
+        """Whether its thread runs, which is so for some time after `stop` was called."""
+        return self._thread.is_alive()
+
+    @property
     def ended(self) -> bool:
         """Whether nothing will change any more."""
         return self.status["phase"] in {"done", "failed"}

@@ -14,6 +14,8 @@ from skymap_scanner.live.follower import Follower
 
 #: Most scans that are followed at a time, and how long one without a page is followed (s).
 MAX_FOLLOWERS, IDLE_TIME = 8, 60.0
+#: Most followers that are about to stop: one notices it late while it opens a broker, or makes a report.
+MAX_STOPPING = 2
 
 
 @dataclass
@@ -38,6 +40,7 @@ class Followers:
         self._open_broker = open_broker
         self._lock = threading.Lock()
         self._followed: dict[str, _Followed] = {}
+        self._stopping: list[Follower] = []
 
     def close(self) -> None:
         """Stop following all scans."""
@@ -63,7 +66,7 @@ class Followers:
     ) -> Follower:
         """Return the follower of a scan, which begins now if none does, or only ``instead_of`` does.
 
-        ``key``: the name by default. Raises TooManyScansError if all followers have pages.
+        ``key``: the name by default. Raises TooManyScansError if all followers have pages, or have not stopped yet.
         """
         key = key or name
         with self._lock:
@@ -80,9 +83,21 @@ class Followers:
         """Make room for one more follower; those without a page for longest are stopped first."""
         idle = sorted((one.left, key) for key, one in self._followed.items() if not one.pages)
         for _, key in idle[: max(len(self._followed) - MAX_FOLLOWERS + 1, 0)]:
-            self._followed.pop(key).follower.stop(0)
+            self._stop(key)
         if len(self._followed) >= MAX_FOLLOWERS:
-            raise TooManyScansError(f"{MAX_FOLLOWERS} scans are shown already: close the page of another one first")
+            raise TooManyScansError(
+                f"{MAX_FOLLOWERS} scans are shown already: close the page of another one, or try again in a minute"
+            )
+
+    def _stop(self, key: str) -> None:
+        """Stop following a scan, unless too many others are about to stop."""
+        self._stopping = [one for one in self._stopping if one.runs]
+        if not self._followed[key].follower.runs:
+            del self._followed[key]
+        elif len(self._stopping) < MAX_STOPPING:
+            follower = self._followed.pop(key).follower
+            follower.stop(0)
+            self._stopping.append(follower)
 
     def stop_idle(self) -> None:
         """Stop following scans that no page has shown for long; one that has ended costs nothing, and stays."""
@@ -92,7 +107,7 @@ class Followers:
             now = time.monotonic()
             for key, one in list(self._followed.items()):
                 if not one.pages and not one.follower.ended and now - one.left > IDLE_TIME:
-                    self._followed.pop(key).follower.stop(0)
+                    self._stop(key)
 
     def page_opened(self, key: str) -> None:
         """Note that a page shows the scan."""

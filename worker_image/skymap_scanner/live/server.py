@@ -117,8 +117,8 @@ class Pages:
     A subclass decides who is admitted, and which scans there are.
     """
 
-    #: Longest body of a request (bytes), and most streams of one user.
-    longest_body, most_streams = 1024, MAX_STREAMS
+    #: Longest body of a request (bytes), and most streams of one user and most scans that they show.
+    longest_body, most_streams, most_scans = 1024, MAX_STREAMS, MAX_STREAMS
     #: Paths for which nobody needs to be admitted. They need no place either: what takes time there limits itself.
     open_paths: frozenset[str] = frozenset()
 
@@ -126,7 +126,7 @@ class Pages:
         self._followers = followers
         self._requests = Places(MAX_REQUESTS)
         self._troubles = SeldomLog()
-        self._streams = Counter[str]()
+        self._streams = Counter[tuple[str, str]]()  # of a user for a scan
         self._reports_to_load = 0
         self._ending = False
 
@@ -162,12 +162,16 @@ class Pages:
         """Return what follows the scan of a request; raises HTTPNotFound if there is no such scan."""
         raise NotImplementedError
 
+    async def known(self, request: web.Request) -> Followed | None:
+        """Return what follows the scan of a request; None if nothing does."""
+        raise NotImplementedError
+
     def stream(self, request: web.Request, follower: Followed) -> AsyncIterator[bytes]:
         """Return the events of a scan, from those that the browser has received on."""
         return events(follower, request.headers.get("Last-Event-ID", ""))
 
     def watchers(self, request: web.Request) -> str:  # noqa: ARG002 - for subclasses
-        """Return whose stream it will be, for the limit `most_streams` of each."""
+        """Return whose stream it will be, for the limits `most_streams` and `most_scans` of each."""
         return ""
 
     def tend(self) -> None:
@@ -205,8 +209,8 @@ class Pages:
             return await handler(request)
 
     async def _report(self, request: web.Request) -> web.StreamResponse:
-        follower = await self.follower(request)
-        if follower.report is None:
+        follower = await self.known(request)
+        if follower is None or follower.report is None:
             return web.Response(status=302, headers=HEADERS | {"Location": request.rel_url.path_safe[: -len("report")]})
         response = html(follower.report)
         try:
@@ -218,24 +222,36 @@ class Pages:
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
             return message(403, "The updates are for the page alone.")
-        follower, whose = await self.follower(request), self.watchers(request)
-        if self._streams.total() >= MAX_STREAMS or self._streams[whose] >= self.most_streams or self._ending:
-            return message(503, "There are too many open pages. Close one of them.")
+        with self._place_of_stream(self.watchers(request), request.match_info["name"]):
+            return await self._streamed(request, await self.follower(request))
+
+    @contextmanager
+    def _place_of_stream(self, whose: str, scan: str) -> Iterator[None]:
+        """Take a place for a stream, before anything follows the scan; raises HTTPServiceUnavailable beyond a limit."""
+        theirs = {shown: count for (who, shown), count in self._streams.items() if who == whose}
+        if self._streams.total() >= MAX_STREAMS or sum(theirs.values()) >= self.most_streams or self._ending:
+            raise web.HTTPServiceUnavailable(reason="There are too many open pages. Close one of them.")
+        if scan not in theirs and len(theirs) >= self.most_scans:
+            raise web.HTTPServiceUnavailable(reason="You have opened too many scans. Close the page of one of them.")
+        self._streams[whose, scan] += 1
+        try:
+            yield
+        finally:
+            self._streams[whose, scan] -= 1
+            self._streams += Counter()  # forgets those without one
+
+    async def _streamed(self, request: web.Request, follower: Followed) -> web.StreamResponse:
         response = web.StreamResponse(headers=HEADERS | {"Content-Type": "text/event-stream"})
-        self._streams[whose] += 1
         self._followers.page_opened(follower.key)
         try:
             with _abort_unless_read(request):
                 await response.prepare(request)
                 async for event in self.stream(request, follower):
-                    if not event:
-                        continue
-                    await asyncio.wait_for(response.write(event), SEND_TIMEOUT)
+                    if event:
+                        await asyncio.wait_for(response.write(event), SEND_TIMEOUT)
                 self._reports_to_load += follower.report is not None
         finally:
             self._followers.page_closed(follower.key)
-            self._streams[whose] -= 1
-            self._streams += Counter()  # forgets those without one
         return response
 
 
@@ -266,6 +282,10 @@ class LocalPages(Pages):
     async def follower(self, request: web.Request) -> Follower:
         """Return the follower of a scan, which begins now if there is none."""
         return self._followers.get(request.match_info["name"]) or await self._find(request, anew=False)
+
+    async def known(self, request: web.Request) -> Follower | None:
+        """Return the follower of a scan if there is one."""
+        return self._followers.get(request.match_info["name"])
 
     async def _find(self, request: web.Request, *, anew: bool) -> Follower:
         found = await asyncio.to_thread(partial(self._scans.find, request.match_info["name"], anew=anew))

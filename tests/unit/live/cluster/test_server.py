@@ -304,6 +304,25 @@ def test_streams_of_a_user_are_bounded(server: ClusterServer, monkeypatch: pytes
     eventually(again, lambda status: status == 200, within=10)
 
 
+def test_scans_that_a_user_opens_are_bounded(serve_cluster: ServeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    scans = [document("north", name, **runs_with_other()) for name in ("a", "b")]
+    server = serve_cluster(FakeApi(scans, rights={("ada", "get", "north")}))
+    monkeypatch.setattr(server.pages, "most_scans", 1)
+    with server.client(ADA) as ada, ada.stream("GET", "/scans/north.a/events") as first:
+        with ada.stream("GET", "/scans/north.a/events") as again:
+            assert (first.status_code, again.status_code) == (200, 200)
+        assert ada.get("/scans/north.b/events").status_code == 503
+
+
+def test_report_alone_follows_no_scan(scan: MakeScan, serve_cluster: ServeCluster) -> None:
+    one = scan("1:0")
+    api = FakeApi([document(runsWith=runs_with(one.url), phase="Scanning")], rights={("ada", "get", "north")})
+    server = serve_cluster(api, one.open, one.url)
+    with server.client(ADA) as client:
+        assert client.get("/scans/north.alert/report").headers["Location"] == "/scans/north.alert/"
+    assert server.pages._followers.get("uid-north-alert") is None
+
+
 def test_lists_of_a_user_at_a_time_are_bounded(server: ClusterServer, monkeypatch: pytest.MonkeyPatch) -> None:
     entered, leave, listed = threading.Event(), threading.Event(), server.pages._listed
 

@@ -39,9 +39,9 @@ log = logging.getLogger(__name__)
 COOKIE = "__Host-skymap-token"
 #: How long the browser keeps it (s), unless it is closed before.
 COOKIE_TIME = 12 * 3600
-#: Most streams of a user and most lists at a time, and time between two checks whether a user may still see what a
-#: stream shows (s).
-MAX_STREAMS_OF_USER, MAX_LISTS_OF_USER, CHECK_INTERVAL = 6, 4, 30.0
+#: Most streams of a user, most scans that they show, and most lists at a time; time between two checks whether a user
+#: may still see what a stream shows (s).
+MAX_STREAMS_OF_USER, MAX_SCANS_OF_USER, MAX_LISTS_OF_USER, CHECK_INTERVAL = 6, 3, 4, 30.0
 
 #: Most requests at a time whose user is not known yet, and longest time to send the form (s).
 MAX_STRANGERS, FORM_TIMEOUT = 32, 10.0
@@ -95,7 +95,8 @@ class Unread:
 class ClusterPages(Pages):
     """The pages of the scans in a cluster, for the users that ``access`` recognizes."""
 
-    longest_body, most_streams, open_paths = MAX_TOKEN + 1024, MAX_STREAMS_OF_USER, OPEN
+    longest_body, open_paths = MAX_TOKEN + 1024, OPEN
+    most_streams, most_scans = MAX_STREAMS_OF_USER, MAX_SCANS_OF_USER
 
     def __init__(
         self, resources: Resources, access: Access, pulsar: OwnPulsar, serving: ServingCertificate | None = None
@@ -233,6 +234,10 @@ class ClusterPages(Pages):
         one = await self._resource(request)
         known = self._followers.get(one.uid)
         return await asyncio.to_thread(self._follow, one) if known is None else known
+
+    async def known(self, request: web.Request) -> Followed | None:
+        """Return the follower of the scan if there is one."""
+        return self._followers.get((await self._resource(request)).uid)
 
     def _follow(self, one: Resource) -> Followed:
         if not self._pulsar.has(one):
