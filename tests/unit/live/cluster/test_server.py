@@ -31,7 +31,7 @@ from tests.unit.live.conftest import MakeScan, kinds
 
 from skymap_api.names import Names
 from skymap_scanner.broker import Broker
-from skymap_scanner.errors import BrokerUnavailable, ClusterUnavailable
+from skymap_scanner.errors import BrokerDenied, BrokerUnavailable, ClusterUnavailable
 from skymap_scanner.live import followers
 from skymap_scanner.live.cluster import access
 from skymap_scanner.live.cluster import server as module
@@ -362,6 +362,37 @@ def test_scan_is_followed_and_becomes_its_report(scan: MakeScan, serve_cluster: 
         api.changes.put(("MODIFIED", document(phase="Succeeded")))
         eventually(lambda: server.resources.get("north", "alert"), lambda found: found is not None and found.finished)
         assert client.get("/scans/north.alert/report").content == report.content
+
+
+def test_failed_follower_begins_anew_for_the_next_page(scan: MakeScan, serve_cluster: ServeCluster) -> None:
+    one, names = scan("1:0"), Names.of("north", "alert")
+    one.rename(names.scan)
+    one.topics = names.topics("icecube")
+    one.run()
+    denied = [BrokerDenied("not permitted yet")]
+
+    def opened() -> Broker:
+        if denied:
+            raise denied.pop()
+        return one.open()
+
+    api = FakeApi([document(runsWith=runs_with(one.url), phase="Scanning")], rights={("ada", "get", "north")})
+    with serve_cluster(api, opened, one.url).client(ADA) as client:
+        assert b"not permitted yet" in client.get("/scans/north.alert/events").content
+        assert b'{"report":true}' in client.get("/scans/north.alert/events").content
+
+
+def test_stream_ends_once_another_pulsar_is_known(scan: MakeScan, serve_cluster: ServeCluster) -> None:
+    one = scan("1:0")
+    api = FakeApi([document(phase="Queued")], rights={("ada", "get", "north")})
+    with serve_cluster(api, one.open, one.url).client(ADA) as client:
+        with client.stream("GET", "/scans/north.alert/events") as stream:
+            lines = stream.iter_lines()
+            read_until(lines, '"waiting"')
+            api.changes.put(("MODIFIED", document(**runs_with_other())))
+            assert "event: end" not in list(lines)
+        with client.stream("GET", "/scans/north.alert/events") as stream:
+            assert "a Pulsar of its own" in read_until(stream.iter_lines(), "unread")
 
 
 def test_finished_scan_without_topics_names_the_command(scan: MakeScan, serve_cluster: ServeCluster) -> None:

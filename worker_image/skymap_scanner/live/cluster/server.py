@@ -28,7 +28,7 @@ from skymap_scanner.live.cluster.resource import Resource
 from skymap_scanner.live.cluster.resources import Resources
 from skymap_scanner.live.cluster.serving import ServingCertificate
 from skymap_scanner.live.fit_log import FitLog
-from skymap_scanner.live.follower import MAX_ERROR
+from skymap_scanner.live.follower import MAX_ERROR, Follower
 from skymap_scanner.live.followers import Followers
 from skymap_scanner.live.pages import cluster_html, resource_html, sign_in_html
 from skymap_scanner.live.server import HEADERS, Followed, Pages, Places, SeldomLog, encode, events, html, message
@@ -232,26 +232,28 @@ class ClusterPages(Pages):
     async def follower(self, request: web.Request) -> Followed:
         """Return what follows the scan: its follower, which begins now if there is none, or why it is not read."""
         one = await self._resource(request)
-        known = self._followers.get(one.uid)
-        return await asyncio.to_thread(self._follow, one) if known is None else known
+        if not self._pulsar.has(one):
+            return Unread(
+                "The scan has a Pulsar of its own, which this page does not read. It shows what the operator reports.",
+                ended=one.finished,
+            )
+        known, over = self._followers.awaiting_page(one.uid)
+        if known is None or (over and known.status["phase"] == "failed"):
+            return await asyncio.to_thread(self._follow, one, known)
+        return known
 
     async def known(self, request: web.Request) -> Followed | None:
         """Return the follower of the scan if there is one."""
         return self._followers.get((await self._resource(request)).uid)
 
-    def _follow(self, one: Resource) -> Followed:
-        if not self._pulsar.has(one):
-            reason = (
-                "The scan has a Pulsar of its own, which this page does not read. It shows what the operator reports."
-            )
-            return Unread(reason, ended=one.finished)
+    def _follow(self, one: Resource, failed: Follower | None) -> Followed:
         topics = one.topics(self._pulsar.tenant)
         try:
             if one.finished and not self._pulsar.has_topic(topics.plan):
                 command = f"skymap-scanner fetch {one.name} --namespace {one.namespace}"
                 reason = f"The scan has ended, and its messages were deleted. For its results and its report: {command}"
                 return Unread(reason, ended=True)
-            return self._followers.follow(f"{one.namespace}/{one.name}", topics, one.uid)
+            return self._followers.follow(f"{one.namespace}/{one.name}", topics, one.uid, instead_of=failed)
         except SkymapError as error:  # what the operator reports can be shown all the same
             return Unread(bounded_line(f"The map cannot be shown: {error}", MAX_ERROR), ended=one.finished)
 
@@ -266,8 +268,8 @@ class ClusterPages(Pages):
                     return
                 until = time.monotonic() + CHECK_INTERVAL
             yield event
-            if reported.gone:
-                return
+            if reported.gone or (isinstance(follower, Follower) and not self._pulsar.has(reported.now)):
+                return  # its Pulsar is known only now: the browser connects again, and is told
 
     async def _may_still_see(self, request: web.Request) -> bool:
         with suppress(ClusterError, web.HTTPNotFound):
@@ -280,22 +282,25 @@ class ClusterPages(Pages):
 
 
 class Reported:
-    """The changes of a SkymapScan as events of a stream; ``gone``: it was deleted, so that nothing follows."""
+    """The changes of a SkymapScan as events of a stream.
+
+    ``now``: the scan as it was last seen; ``gone``: it was deleted, so that nothing follows.
+    """
 
     def __init__(self, resources: Resources, one: Resource) -> None:
         self._resources = resources
-        self._first = one
-        self._last: Resource | None = None
+        self.now = one
+        self._sent: Resource | None = None
         self.gone = False
 
     def changes(self) -> Iterator[bytes]:
         """Yield the scan if it has changed since the last call."""
-        now = self._resources.get(self._first.namespace, self._first.name)
-        if now is None or now.uid != self._first.uid:
+        now = self._resources.get(self.now.namespace, self.now.name)
+        if now is None or now.uid != self.now.uid:
             self.gone = True
             yield encode("resource", {"gone": True})
-        elif now is not self._last:
-            self._last = now
+        elif now is not self._sent:
+            self.now = self._sent = now
             yield encode("resource", now.as_values(datetime.now(UTC)) | {"backlogs": self._resources.backlog(now)})
 
 
