@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -137,12 +138,24 @@ class AllowedPulsar(Model):
 NOTICE = r"^((webhook|cloudevents)(=https://[^ /?#@]+(/[^ ?#@]*)?)?|slack|gcn(=gcn\.notices(\.[a-z0-9_]{1,60}){1,6})?)$"
 
 
+def _has_port(to: str) -> str:
+    """Check the port of a URL, for which the chart opens the network."""
+    _, _, url = to.partition("=https:")
+    try:
+        port = urlsplit(url).port
+    except ValueError as error:
+        raise ValueError(f"{to} has an impossible host or port") from error
+    if port == 0:
+        raise ValueError(f"{to} has an impossible host or port")
+    return to
+
+
 class NoticeDestination(Model):
     """A destination of notices, for scans that name it in spec.notices.to."""
 
     name: Word
     """Its name."""
-    to: Annotated[str, Field(max_length=1024, pattern=NOTICE)]
+    to: Annotated[str, Field(max_length=1024, pattern=NOTICE), AfterValidator(_has_port)]
     """What `--notify` takes: webhook=URL, cloudevents=URL, slack, gcn or gcn=TOPIC; webhook or cloudevents alone if
     NOTICES_SECRET holds the URL."""
     namespaces: NamePatterns = ()

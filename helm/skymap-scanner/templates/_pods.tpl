@@ -134,6 +134,36 @@ volumeMounts:
 {{- end }}
 {{- end }}
 
+{{/* Not empty if a name matches a list of patterns, as in skymap_operator/settings.py: the name and the list. */}}
+{{- define "skymap-scanner.matches" -}}
+{{- $name := index . 0 }}
+{{- $included := false }}
+{{- $excluded := false }}
+{{- range index . 1 }}
+{{- $pattern := trimPrefix "!" . | replace "." "\\." | replace "*" ".*" }}
+{{- if regexMatch (printf "^%s$" $pattern) $name }}
+{{- if hasPrefix "!" . }}
+{{- $excluded = true }}
+{{- else }}
+{{- $included = true }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and $included (not $excluded) }}true{{ end }}
+{{- end }}
+
+{{/* The ports of an entry of settings.notices as a JSON list. Addresses in a Secret have the usual port, and GCN has its
+login there, too. */}}
+{{- define "skymap-scanner.noticePorts" -}}
+{{- $given := regexFind "//[^/]*" .to | regexFind ":[^]:]+$" | trimPrefix ":" }}
+{{- $port := default "443" $given }}
+{{- $digits := regexFind "[1-9][0-9]*" $port }}
+{{- if or (not (regexMatch "^0*[1-9][0-9]{0,4}$" $port)) (gt (int $digits) 65535) }}
+{{- fail (printf "settings.notices (%s).to: %s is no port" .name $given) }}
+{{- end }}
+{{- ternary (list 443 9092) (list (int $digits)) (hasPrefix "gcn" .to) | toJson }}
+{{- end }}
+
 {{/* The operator's settings: skymap_operator/settings.py. */}}
 {{- define "skymap-scanner.environment" -}}
 {{- $pulsar := .Values.pulsar -}}
@@ -183,6 +213,7 @@ volumeMounts:
 {{- end }}
 {{- range .Values.settings.notices }}
 {{- include "skymap-scanner.checkExclusions" (list (printf "notices (%s).namespaces" .name) (.namespaces | default list) "*") }}
+{{- $_ := include "skymap-scanner.noticePorts" . }}
 {{- end }}
 {{- include "skymap-scanner.checkExclusions" (list "realtimeNamespaces" .Values.settings.realtimeNamespaces "*") }}
 {{- include "skymap-scanner.checkExclusions" (list "eventAddresses" .Values.settings.eventAddresses "public") }}

@@ -25,6 +25,7 @@ from testing.chart import (
 )
 
 from skymap_operator.runtime.scope import lease_name
+from skymap_operator.settings import matches
 
 DEFINITION = "skymapscans.skymap.icecube.wisc.edu"
 EACH = pytest.mark.parametrize("case", CASES)
@@ -317,15 +318,38 @@ def test_ports_of_an_external_pulsar_are_open(service: str, admin: str, ports: l
         ([], None),
         (["slack", "webhook"], [443]),
         (["webhook=https://a.org/hook:80", "cloudevents=https://[2001:db8::1]/", "gcn"], [443, 9092]),
-        (["webhook=https://a.org:8443/hook", "webhook=https://[2001:db8::1]:9443"], [443, 8443, 9443]),
+        (["webhook=https://a.org:8443/hook", "webhook=https://[2001:db8::1]:9443"], [8443, 9443]),
+        (["cloudevents=https://a.org:0443", "gcn=gcn.notices.a.b"], [443, 9092]),
     ],
 )
 def test_savers_reach_the_ports_of_notices(listed: list[str], ports: list[int] | None) -> None:
-    notices = [{"name": f"n{number}", "to": to} for number, to in enumerate(listed)]
-    given = {"scope": "namespaces", "settings": {"notices": notices}, "networkPolicy": {"scanPods": True}}
-    found = [one["spec"] for one in render(given) if one["metadata"]["name"] == "skymap-savers"]
-    assert [[port["port"] for port in spec["egress"][0]["ports"]] for spec in found] == ([ports] if ports else [])
-    assert all(spec["podSelector"]["matchLabels"] == {"app.kubernetes.io/component": "saver"} for spec in found)
+    specs = saver_policies([{"name": f"n{number}", "to": to, "namespaces": ["*"]} for number, to in enumerate(listed)])
+    found = [[port["port"] for port in spec["egress"][0]["ports"]] for spec in specs.values()]
+    assert found == ([ports] * 3 if ports else [])
+    assert all(
+        spec["podSelector"]["matchLabels"] == {"app.kubernetes.io/component": "saver"} for spec in specs.values()
+    )
+
+
+def saver_policies(notices: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the specs of the savers' policies by their namespaces, of the three that have scans."""
+    given = {
+        "scope": "namespaces",
+        "namespaces": ["alerts", "alerts-2", "tests"],
+        "settings": {"notices": notices},
+        "networkPolicy": {"scanPods": True},
+    }
+    found = [one for one in render(given) if one["metadata"]["name"] == "skymap-savers"]
+    return {one["metadata"]["namespace"]: one["spec"] for one in found}
+
+
+@pytest.mark.parametrize(
+    "namespaces", [[], ["alerts"], ["alert*"], ["*", "!tests"], ["*"], ["*", "!alerts*"], ["a.erts"], ["elsewhere"]]
+)
+def test_savers_without_open_destination_reach_none(namespaces: list[str]) -> None:
+    """The operator decides by the same patterns."""
+    found = saver_policies([{"name": "a", "to": "slack", "namespaces": namespaces}])
+    assert list(found) == [one for one in ("alerts", "alerts-2", "tests") if matches(one, namespaces)]
 
 
 def test_web_server_can_be_limited_to_monitoring_and_checks() -> None:

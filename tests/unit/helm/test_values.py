@@ -189,6 +189,13 @@ def test_mistyped_name_is_rejected(path: tuple[str, ...]) -> None:
             {"settings": {"notices": [{"name": "a", "to": "slack", "namespaces": ["!b"]}]}},
             'notices (a).namespaces: only exclusions allow nothing: write ["*","!b"]',
         ),
+        *(
+            (
+                {"settings": {"notices": [{"name": "a", "to": f"webhook=https://a.org:{port}/"}]}},
+                f"settings.notices (a).to: {port} is no port",
+            )
+            for port in ("99999", "65536", "0", "x")
+        ),
         (
             {"settings": {"realtimeNamespaces": ["!a"]}},
             'realtimeNamespaces: only exclusions allow nothing: write ["*","!a"]',

@@ -100,6 +100,13 @@ def test_settings_are_read_from_the_environment() -> None:
             {"SKYMAP_OPERATOR_NOTICES": '[{"name": "a", "to": "webhook=https://a.org/?token=1"}]'},
             "SKYMAP_OPERATOR_NOTICES: 0.to: String should match",
         ),
+        *(
+            (
+                {"SKYMAP_OPERATOR_NOTICES": f'[{{"name": "a", "to": "webhook=https://a.org:{port}/"}}]'},
+                f"SKYMAP_OPERATOR_NOTICES: 0.to: webhook=https://a.org:{port}/ has an impossible host or port",
+            )
+            for port in ("99999", "0", "x")
+        ),
         (
             {"SKYMAP_OPERATOR_NOTICES": '[{"name": "a", "to": "slack"}, {"name": "a", "to": "gcn"}]'},
             "SKYMAP_OPERATOR_NOTICES: a is the name of two destinations",
