@@ -351,8 +351,8 @@ def test_matplotlib_keeps_no_global_state():
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
 
-@pytest.mark.parametrize(("draw", "away"), [(plots.all_sky, 20.0), (plots.zoomed, 0.5)])
-def test_online_direction_of_the_event_is_drawn(track, draw, away):
+def changed_by_online(track, draw, away):
+    """Return which points of a picture change if the event has an online direction, (rows, columns)."""
     skymap = multi_order_map(track)
     regions = contours(skymap)
     online = OnlineDirection("l2_online_SplineMPE", skymap.best.ra + away, skymap.best.dec, 0.2)
@@ -360,7 +360,20 @@ def test_online_direction_of_the_event_is_drawn(track, draw, away):
         imread(io.BytesIO(draw(ScanResult(track.levels, metadata), skymap, regions)))
         for metadata in (track.metadata, replace(track.metadata, online=online))
     ]
-    changed = np.abs(images[1] - images[0]).max(axis=-1) > 0.5
+    return np.abs(images[1] - images[0]).max(axis=-1) > 0.5
+
+
+@pytest.mark.parametrize(("draw", "away"), [(plots.all_sky, 20.0), (plots.zoomed, 0.5)])
+def test_online_direction_of_the_event_is_drawn(track, draw, away):
+    changed = changed_by_online(track, draw, away)
     height = len(changed)
     assert changed[height // 5 : 3 * height // 4].sum() > 50  # on the map
     assert changed[3 * height // 4 :].sum() > 50  # in the legend
+
+
+def test_online_direction_under_the_star_is_in_the_inset(track):
+    changed = changed_by_online(track, plots.all_sky, 0.2)
+    left, bottom, width, height = plots.INSET_AXES
+    rows, columns = changed.shape
+    inset = changed[round((1 - bottom - height) * rows) : round((1 - bottom) * rows)]
+    assert inset[:, round(left * columns) : round((left + width) * columns)].sum() > 50

@@ -144,7 +144,7 @@ def all_sky(skymap: MultiOrderMap, regions: Sequence[Contour], overlay: Overlay)
     words = {"loc": "lower left", "fontsize": 8, "frameon": False, "bbox_to_anchor": (0.01, 0.025)}
     figure.legend([*handles, galactic, *circle], [*labels, "Galactic plane", *circle.values()], **words)
     _colour_bar(figure, (0.36, 0.1, 0.33, 0.017), norm, skymap)
-    _draw_inset(figure, skymap, regions)
+    _draw_inset(figure, skymap, regions, overlay)
     return figure
 
 
@@ -234,13 +234,16 @@ def _draw_surroundings(
     axes.plot(np.zeros(1), np.zeros(1), markersize=star, markeredgewidth=0.8, zorder=8, **STAR)
 
 
-def _draw_inset(figure: Figure, skymap: MultiOrderMap, regions: Sequence[Contour]) -> None:
+def _draw_inset(figure: Figure, skymap: MultiOrderMap, regions: Sequence[Contour], overlay: Overlay) -> None:
     """Draw the region at the foot of the whole sky, in the colours of the zoomed picture, if it is small there."""
     if _reach(skymap, regions) > INSET:
         return
     half = zoom_half_width(skymap, regions, least=INSET_LEAST)
     axes = figure.add_axes(INSET_AXES)
     _draw_surroundings(axes, skymap, regions, half, SAMPLES[2], 8)
+    project = partial(gnomonic, ra0=skymap.best.ra, dec0=skymap.best.dec)
+    draw_online(axes, overlay, project, half, skymap.best)
+    draw_circle(axes, overlay, project, limit=half)
     top = zoomed_scale(regions).vmax
     axes.set_title(f"{2 * half:.2g}° wide, colours 0 to {top:g}", fontsize=7.5, color=INK, pad=3)
 
