@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
 
@@ -108,6 +110,45 @@ def test_remembered_answers_are_bounded_and_expire() -> None:
     assert kept.get("a", lambda: next(numbers)) == 3  # a made room for c
     now[0] = 11.0
     assert kept.get("c", lambda: next(numbers)) == 4
+
+
+def test_threads_that_need_an_answer_ask_once() -> None:
+    kept, asked, leave = Remembered[int](2, 10.0), count(), threading.Event()
+
+    def ask() -> int:
+        assert leave.wait(30)
+        return next(asked)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [pool.submit(kept.get, "a", ask) for _ in range(4)]
+        assert kept.get("b", lambda: 7) == 7  # others do not wait
+        leave.set()
+        assert [one.result(30) for one in found] == [0] * 4
+
+
+def test_unknown_tokens_do_not_replace_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_USERS", 2)
+    api = FakeApi()
+    access = Access(api)
+    assert access.user_with("token-of-ada") is not None
+    assert {access.user_with(f"random-{number}") for number in range(10)} == {None}
+    assert (access.was_known("token-of-ada"), access.was_known("random-9")) == (True, False)
+    access.user_with("token-of-ada")
+    assert api.asked.count(("TokenReview", "token-of-ada")) == 1
+
+
+def test_fresh_answer_replaces_the_one_that_is_remembered() -> None:
+    api = FakeApi(rights={("ada", "get", "north")})
+    access, ada = Access(api), User("ada")
+    assert access.may(ada, "get", "north", "a")
+    assert access.user_with("token-of-ada") is not None
+    api.rights.clear()
+    api.tokens.clear()
+    assert access.may(ada, "get", "north", "a")
+    assert not access.may(ada, "get", "north", "a", fresh=True)
+    assert not access.may(ada, "get", "north", "a")
+    assert access.user_with("token-of-ada", fresh=True) is None
+    assert access.user_with("token-of-ada") is None
 
 
 def test_failures_are_not_remembered() -> None:

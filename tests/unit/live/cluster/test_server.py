@@ -210,6 +210,25 @@ def test_unknown_tokens_take_no_place_of_users(server: ClusterServer, monkeypatc
         assert [one.result(30) for one in strangers] == [401, 401]
 
 
+def test_reviews_for_strangers_are_few_at_a_time(server: ClusterServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, leave = threading.Semaphore(0), threading.Event()
+
+    def slow(*_: object) -> dict[str, Any]:
+        asked.release()
+        assert leave.wait(30)
+        return {}
+
+    with server.client(ADA) as ada, ThreadPoolExecutor(module.MAX_STRANGERS) as pool:
+        assert ada.get("/").status_code == 200
+        monkeypatch.setattr(server.api, "review", slow)
+        strangers = [pool.submit(ask_as, server, f"random-{i}") for i in range(module.MAX_STRANGERS)]
+        assert all(asked.acquire(timeout=30) for _ in range(module.STRANGERS_REVIEWS))
+        assert ada.get("/").status_code == 200
+        assert not asked.acquire(timeout=1)
+        leave.set()
+        assert {one.result(30) for one in strangers} == {401}
+
+
 def test_strangers_do_not_read_errors_of_the_api_server(
     server: ClusterServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,6 +13,7 @@ import time
 from base64 import b64decode
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -51,12 +52,16 @@ class _NobodyError(Exception):
 
 
 class Remembered(Generic[T]):
-    """Answers that are believed for a time (s), the latest ``most`` of them; for any thread."""
+    """Answers that are believed for a time (s), the latest ``most`` of them; for any thread.
+
+    Threads that need the same answer ask once.
+    """
 
     def __init__(self, most: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._most, self._seconds, self._clock = most, seconds, clock
         self._lock = threading.Lock()
         self._answers: OrderedDict[Hashable, tuple[float, T]] = OrderedDict()
+        self._asking: dict[Hashable, Future[T]] = {}
 
     def __contains__(self, key: Hashable) -> bool:
         """Return whether an answer is kept, which may be too old to be believed."""
@@ -69,12 +74,25 @@ class Remembered(Generic[T]):
             until, answer = self._answers.get(key, (0.0, None))
             if not fresh and self._clock() < until:
                 return cast("T", answer)
-        answer = ask()
+            asked, asking = key in self._asking, self._asking.setdefault(key, Future())
+        return asking.result() if asked else self._ask(key, ask, asking)
+
+    def _ask(self, key: Hashable, ask: Callable[[], T], asking: Future[T]) -> T:
+        """Ask for an answer that others wait for too."""
+        try:
+            answer = ask()
+        except BaseException as error:
+            with self._lock:
+                del self._asking[key]
+            asking.set_exception(error)
+            raise
         with self._lock:
+            del self._asking[key]
             self._answers[key] = self._clock() + self._seconds, answer
             self._answers.move_to_end(key)
             while len(self._answers) > self._most:
                 self._answers.popitem(last=False)
+        asking.set_result(answer)
         return answer
 
     def forget(self, key: Hashable) -> None:

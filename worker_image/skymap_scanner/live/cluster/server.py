@@ -11,7 +11,8 @@ import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import nullcontext, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -43,8 +44,9 @@ COOKIE_TIME = 12 * 3600
 #: may still see what a stream shows (s).
 MAX_STREAMS_OF_USER, MAX_SCANS_OF_USER, MAX_LISTS_OF_USER, CHECK_INTERVAL = 6, 3, 4, 30.0
 
-#: Most requests at a time whose user is not known yet, and longest time to send the form (s).
-MAX_STRANGERS, FORM_TIMEOUT = 32, 10.0
+#: Most requests at a time whose user is not known yet, and most of them about which the API server is asked; longest
+#: time to send the form (s).
+MAX_STRANGERS, STRANGERS_REVIEWS, FORM_TIMEOUT = 32, 4, 10.0
 #: Longest name of a namespace, as Kubernetes has them (characters).
 MAX_NAMESPACE = 63
 
@@ -107,12 +109,14 @@ class ClusterPages(Pages):
         self._pulsar = pulsar
         self._serving = serving
         self._lists = Counter[str]()
+        self._strangers_threads = ThreadPoolExecutor(STRANGERS_REVIEWS, "strangers")
         self._strangers, self._forms = Places(MAX_STRANGERS), Places(MAX_STRANGERS)
         self._refused = SeldomLog()
 
     def close(self) -> None:
         """Stop following all scans."""
         self._followers.close()
+        self._strangers_threads.shutdown(wait=False, cancel_futures=True)
 
     def tend(self) -> None:
         """Stop following scans that no page shows, and load a renewed certificate."""
@@ -139,8 +143,11 @@ class ClusterPages(Pages):
 
     async def refusal(self, request: web.Request) -> web.StreamResponse | None:
         """Ask who has not signed in to do so."""
-        with nullcontext() if self._access.was_known(self._token(request)) else self._strangers.one():
+        if self._access.was_known(self._token(request)):
             user = await self._user(request)
+        else:
+            with self._strangers.one():
+                user = await self._user(request, self._strangers_threads)
         if user is not None:
             request[USER] = user
             return None
@@ -151,13 +158,16 @@ class ClusterPages(Pages):
         note = "Your token is not accepted any more. Sign in again." if COOKIE in request.cookies else ""
         return html(sign_in_html(note), 401)
 
-    async def _user(self, request: web.Request, *, fresh: bool = False) -> User | None:
+    async def _user(
+        self, request: web.Request, threads: ThreadPoolExecutor | None = None, *, fresh: bool = False
+    ) -> User | None:
         """Return the user of a request: by a proxy, by the token in its header, or by that in its cookie."""
         authorization = request.headers.get("Authorization", "")
         groups = ",".join(request.headers.getall("X-Forwarded-Groups", ()))
         if (user := self._access.user_of_proxy(authorization, groups)) is not None:
             return user
-        return await asyncio.to_thread(partial(self._access.user_with, self._token(request), fresh=fresh))
+        ask = partial(self._access.user_with, self._token(request), fresh=fresh)
+        return await asyncio.get_running_loop().run_in_executor(threads, ask)
 
     def _token(self, request: web.Request) -> str:
         return bearer_token(request.headers.get("Authorization", "")) or request.cookies.get(COOKIE, "")
@@ -170,7 +180,8 @@ class ClusterPages(Pages):
         field = given.get("token", "")
         token = field.strip() if isinstance(field, str) else ""
         with self._strangers.one():
-            user = await asyncio.to_thread(self._access.user_with, token)
+            ask = partial(self._access.user_with, token)
+            user = await asyncio.get_running_loop().run_in_executor(self._strangers_threads, ask)
         if user is None:
             self._refused.warn("a token was not accepted in the sign-in form")
             return html(sign_in_html("This token is not accepted: it is not valid, has expired, or is too long."), 401)
