@@ -36,10 +36,9 @@ from skymap_scanner.live.server import HEADERS, Followed, Pages, Places, SeldomL
 
 log = logging.getLogger(__name__)
 
-#: The cookie with the token of a user who has signed in. Its prefix keeps other hosts of the domain from setting it.
+#: The cookie with the token of a user who has signed in, until the browser is closed. Its prefix keeps other hosts of
+#: the domain from setting it.
 COOKIE = "__Host-skymap-token"
-#: How long the browser keeps it (s), unless it is closed before.
-COOKIE_TIME = 12 * 3600
 #: Most streams of a user, most scans that they show, and most lists at a time; time between two checks whether a user
 #: may still see what a stream shows (s).
 MAX_STREAMS_OF_USER, MAX_SCANS_OF_USER, MAX_LISTS_OF_USER, CHECK_INTERVAL = 6, 3, 4, 30.0
@@ -187,7 +186,7 @@ class ClusterPages(Pages):
             return html(sign_in_html("This token is not accepted: it is not valid, has expired, or is too long."), 401)
         log.info("%s has signed in", printable_line(user.name))
         answer = _to_first_page()
-        answer.set_cookie(COOKIE, token, max_age=COOKIE_TIME, path="/", secure=True, httponly=True, samesite="Strict")
+        answer.set_cookie(COOKIE, token, path="/", secure=True, httponly=True, samesite="Strict")
         return answer
 
     async def _sign_out(self, request: web.Request) -> web.StreamResponse:
