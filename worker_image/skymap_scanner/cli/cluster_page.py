@@ -10,7 +10,7 @@ from threading import Event
 import click
 
 from skymap_scanner.cli.broker_options import BrokerOptions, with_broker
-from skymap_scanner.cli.page import check_installed, listen
+from skymap_scanner.cli.page import all_addresses, check_installed, listen
 from skymap_scanner.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ SHORTEST_SECRET = 20
 @click.option("--tenant", default="icecube", show_default=True, help="Pulsar tenant of the scans' topics.")
 @click.option("--namespace", "namespaces", multiple=True, help="Namespace of scans; may be repeated.  [default: all]")
 @click.option("--audience", help="Whom the users' tokens must be for.  [default: the API server]")
-@click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")  # noqa: S104 - in a pod
+@click.option("--host", help="Address to listen on.  [default: all, of IPv4 and IPv6]")
 @click.option("--port", type=click.IntRange(0, 65535), default=8443, show_default=True, help="Port to listen on.")
 @click.option(
     "--serving-certificate",
@@ -44,7 +44,7 @@ def command(
     tenant: str,
     namespaces: tuple[str, ...],
     audience: str | None,
-    host: str,
+    host: str | None,
     port: int,
     serving_certificate: Path | None,
     serving_key: Path | None,
@@ -83,9 +83,9 @@ def command(
     pulsar = OwnPulsar(broker_options.url, broker_options.access.admin_url, tenant, broker_options.open)
     pages = ClusterPages(resources, Access(api, audience, secret), pulsar, serving)
     stop = Stop().on_signals()
-    with listen(port, host) as opened:
+    with listen(port, host or all_addresses()) as opened:
         scheme, (address, served, *_) = "http" if serving is None else "https", opened.getsockname()
-        log.info("the page is at %s://%s:%d", scheme, address, served)
+        log.info("the page is at %s://%s:%d", scheme, f"[{address}]" if ":" in address else address, served)
         resources.start()
         try:
             serve(opened, pages, stop, Event(), None if serving is None else serving.context)

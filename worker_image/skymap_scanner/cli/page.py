@@ -78,14 +78,23 @@ def check_installed() -> None:
 def listen(port: int, host: str = "127.0.0.1") -> socket.socket:
     """Return a socket that listens, by default on this machine alone; port 0: any that is free.
 
-    Raises InputError if the port cannot be used, or the server's library is missing.
+    ``::`` stands for all addresses, of IPv4 too. Raises InputError if the address or port cannot be used, or the
+    server's library is missing.
     """
     check_installed()
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), backlog=64)
+        return socket.create_server((host, port), family=family, backlog=64, dualstack_ipv6=host == "::")
     except OSError as error:
-        reason = os.strerror(error.errno or 0)
-        raise InputError(f"port {port} cannot be used ({reason}): choose another one") from error
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror or "no such address"  # gaierror's are negative
+        raise InputError(f"address {where} cannot be used ({reason}): choose another one") from error
+
+
+def all_addresses() -> str:
+    """Return the host that stands for all addresses of this machine, where it has IPv6 or not."""
+    return "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - for a pod
 
 
 def address(listener: socket.socket, scan: str | None) -> str:

@@ -44,7 +44,7 @@ def test_port_in_use_is_a_warning(event_file: Path, tmp_path: Path, command: Cal
         port = other.getsockname()[1]
         done = command("run", event_file, "-o", "out", *WORDS, "--page", "--page-port", str(port)).run()
     assert done.returncode == 0, done.stderr
-    assert f"there is no live page: port {port} cannot be used (Address already in use)" in done.stderr
+    assert f"there is no live page: address 127.0.0.1:{port} cannot be used (Address already in use)" in done.stderr
     assert pixels(tmp_path / "out") == 12
 
 
