@@ -56,6 +56,7 @@ def test_arguments_are_those_of_the_command(case: str) -> None:
     assert done.exit_code == 0, done.output
     assert found["ports"] == [{"name": "page", "containerPort": int(words[words.index("--port") + 1])}]
     assert ("--namespace" in words) == (case == "full")
+    assert ("--proxy-prefix sso:" in " ".join(words)) == (case == "full")
 
 
 def test_secrets_are_mounted_and_never_in_arguments() -> None:

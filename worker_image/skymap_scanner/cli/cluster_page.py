@@ -24,6 +24,7 @@ SHORTEST_SECRET = 20
 @click.option("--tenant", default="icecube", show_default=True, help="Pulsar tenant of the scans' topics.")
 @click.option("--namespace", "namespaces", multiple=True, help="Namespace of scans; may be repeated.  [default: all]")
 @click.option("--audience", help="Whom the users' tokens must be for.  [default: the API server]")
+@click.option("--proxy-prefix", default="", help="What the names of users and groups from a proxy begin with here.")
 @click.option("--host", help="Address to listen on.  [default: all, of IPv4 and IPv6]")
 @click.option("--port", type=click.IntRange(0, 65535), default=8443, show_default=True, help="Port to listen on.")
 @click.option(
@@ -44,6 +45,7 @@ def command(
     tenant: str,
     namespaces: tuple[str, ...],
     audience: str | None,
+    proxy_prefix: str,
     host: str | None,
     port: int,
     serving_certificate: Path | None,
@@ -81,7 +83,7 @@ def command(
     api = KubernetesApi.in_cluster(os.environ, account)
     resources = Resources(api, namespaces)
     pulsar = OwnPulsar(broker_options.url, broker_options.access.admin_url, tenant, broker_options.open)
-    pages = ClusterPages(resources, Access(api, audience, secret), pulsar, serving)
+    pages = ClusterPages(resources, Access(api, audience, secret, proxy_prefix), pulsar, serving)
     stop = Stop().on_signals()
     with listen(port, host or all_addresses()) as opened:
         scheme, (address, served, *_) = "http" if serving is None else "https", opened.getsockname()

@@ -65,6 +65,13 @@ def test_proxy_names_a_user_with_his_groups() -> None:
     )
 
 
+def test_names_of_a_proxy_begin_with_its_prefix() -> None:
+    access = Access(FakeApi(), proxy=PROXY_SECRET, prefix="sso:")
+    found = access.user_of_proxy(basic("ada"), "kubeadm:cluster-admins,shift")
+    assert found == User("sso:ada", ("sso:kubeadm:cluster-admins", "sso:shift", "system:authenticated"))
+    assert access.user_of_proxy(basic(""), "shift") is None
+
+
 @pytest.mark.parametrize(
     ("authorization", "groups"),
     [

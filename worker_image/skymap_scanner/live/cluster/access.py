@@ -105,7 +105,7 @@ class Access:
     """Recognizes users, and decides what they may see.
 
     ``audience``: whom their tokens must be for, default the API server. ``proxy``: the secret by which a proxy proves
-    that it has authenticated a user, default none.
+    that it has authenticated a user, default none. ``prefix``: what its names of users and groups begin with here.
     """
 
     def __init__(
@@ -113,11 +113,13 @@ class Access:
         reviews: Reviews,
         audience: str | None = None,
         proxy: str | None = None,
+        prefix: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reviews = reviews
         self._audience = audience
         self._proxy = proxy
+        self._prefix = prefix
         self._users = Remembered[User](MAX_USERS, TRUST_TIME, clock)
         self._rights = Remembered[bool](MAX_RIGHTS, TRUST_TIME, clock)
 
@@ -149,15 +151,16 @@ class Access:
         """Return the user that a proxy names in HTTP's Basic scheme, with the proxy's secret as the password.
 
         ``groups``: his groups, with commas between them. None without a proxy, with another secret, or for names that
-        only the API server may give, such as those of its administrators.
+        only the API server may give.
         """
         name, secret = basic_login(authorization)
-        listed = tuple(group for one in groups.split(",") if (group := one.strip()))
+        listed = tuple(self._prefix + group for one in groups.split(",") if (group := one.strip()))
         if self._proxy is None or not hmac.compare_digest(secret.encode(), self._proxy.encode()):
             return None
-        if not name or len(listed) > MAX_GROUPS or not all(map(_is_allowed, (name, *listed))):
+        user = self._prefix + name
+        if not name or len(listed) > MAX_GROUPS or not all(map(_is_allowed, (user, *listed))):
             return None
-        return User(name, (*listed, "system:authenticated"))
+        return User(user, (*listed, "system:authenticated"))
 
     def may(self, user: User, verb: str, namespace: str, name: str = "", *, fresh: bool = False) -> bool:
         """Return whether a user may do something with SkymapScans of a namespace (empty: all), or with one of them.
