@@ -13,16 +13,19 @@ from skymap_operator.pulsar.access import refusal
 from skymap_operator.settings import AllowedInPods, Settings, matches
 
 
-def not_allowed(namespace: str, spec: SkymapScanSpec, settings: Settings, pulsar: Sequence[str] = ()) -> Finding | None:
+def not_allowed(
+    namespace: str, spec: SkymapScanSpec, settings: Settings, pulsar: Sequence[str] = (), *, begun: bool = False
+) -> Finding | None:
     """Return what a scan of the namespace may not ask for, with what to do; None if all is allowed.
 
-    ``pulsar``: what of its Pulsar is refused, see `PulsarAccess`.
+    ``pulsar``: what of its Pulsar is refused, see `PulsarAccess`. ``begun``: whether the scan has begun: then its
+    notices do not hold it up, and it goes on without the destinations that are closed to it.
     """
     templates = (("podTemplate", spec.pod_template), ("workers.podTemplate", spec.workers.pod_template))
     allowed = settings.allowed_in_pods
     urgent = spec.priority == "Realtime" and not is_realtime(namespace, spec, settings)
     found = {
-        "settings.notices": list(_excess_notices(namespace, spec, settings)),
+        "settings.notices": [] if begun else list(_excess_notices(namespace, spec, settings)),
         "settings.allowedPulsars": list(pulsar),
         "settings.realtimeNamespaces": [f"priority (Realtime in the namespace {namespace})"] if urgent else [],
         "settings.allowedInPods": [
@@ -65,13 +68,17 @@ def _excess(template: PodTemplate, allowed: AllowedInPods) -> Iterator[str]:
         yield from _excess_ids(template.security_context, allowed)
 
 
+def closed_destinations(namespace: str, spec: SkymapScanSpec, settings: Settings) -> tuple[str, ...]:
+    """Return the names of destinations of notices that the scan names and is not open to its namespace."""
+    names = () if spec.notices is None else spec.notices.to
+    found = {one.name for one in destinations(namespace, spec, settings)}
+    return tuple(name for name in dict.fromkeys(names) if name not in found)
+
+
 def _excess_notices(namespace: str, spec: SkymapScanSpec, settings: Settings) -> Iterator[str]:
     """Yield the destinations of notices that scans of the namespace may not have."""
-    if spec.notices is None:
-        return
+    yield from (f"notices.to ({name})" for name in closed_destinations(namespace, spec, settings))
     found = destinations(namespace, spec, settings)
-    names = {one.name for one in found}
-    yield from (f"notices.to ({name})" for name in dict.fromkeys(spec.notices.to) if name not in names)
     if sum(one.kind == "gcn" for one in found) > 1:
         yield "notices.to (two destinations of the kind gcn)"
     # The saver has one file of certificates that it trusts for all URLs, and one outbox, where `to` names them.

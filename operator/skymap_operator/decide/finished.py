@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from skymap_api.names import SAVER
+from skymap_api.resource import SkymapScanSpec
 from skymap_api.resource.status import Phase, Reason
 from skymap_operator.decide.actions import Decision, Delete, DeleteScan, Emit
+from skymap_operator.decide.allowed import closed_destinations
 from skymap_operator.decide.cleanup import delete_topics, end_pods, pods_left
 from skymap_operator.decide.deadlines import time_to_live
 from skymap_operator.decide.diagnose import Finding
@@ -15,10 +17,11 @@ from skymap_operator.observe.state import ObservedState, deletes_topics
 from skymap_operator.settings import Settings
 
 
-def decide_ended(observed: ObservedState, outcome: Finding) -> Decision:
+def decide_ended(observed: ObservedState, spec: SkymapScanSpec, outcome: Finding, settings: Settings) -> Decision:
     """Record how the scan ended. The next pass follows at once and removes what the scan no longer needs."""
     phase = Phase.SUCCEEDED if outcome.reason is Reason.COMPLETED else Phase.FAILED
-    return Decision(update_status(observed, Verdict(phase, outcome=outcome)), 0.0)
+    closed = closed_destinations(observed.scan.namespace, spec, settings)
+    return Decision(update_status(observed, Verdict(phase, outcome=outcome, closed=closed)), 0.0)
 
 
 def run_saver_again(observed: ObservedState, settings: Settings) -> Decision | None:

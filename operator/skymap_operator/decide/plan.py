@@ -30,7 +30,9 @@ def decide(observed: ObservedState, settings: Settings) -> Decision:
     if scan.corrected:  # it gets its status before its next outcome is judged, since its deadlines start again
         return run_saver_again(observed, settings) or _decide_unfinished(observed, scan.spec, settings)
     outcome = scan_outcome(observed, scan.spec, settings)
-    return _decide_unfinished(observed, scan.spec, settings) if outcome is None else decide_ended(observed, outcome)
+    if outcome is not None:
+        return decide_ended(observed, scan.spec, outcome, settings)
+    return _decide_unfinished(observed, scan.spec, settings)
 
 
 def _decide_unfinished(observed: ObservedState, spec: SkymapScanSpec, settings: Settings) -> Decision:

@@ -21,7 +21,7 @@ from skymap_operator.decide.actions import (
     EnsureTopics,
     Replace,
 )
-from skymap_operator.decide.allowed import not_allowed
+from skymap_operator.decide.allowed import closed_destinations, not_allowed
 from skymap_operator.decide.diagnose import Finding, find_obstacle, find_shortage
 from skymap_operator.decide.drift import differs, patch_job, settings_differ, template_differs
 from skymap_operator.decide.status import Verdict, phase_of, update_status
@@ -45,7 +45,7 @@ def decide_running(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
     """
     scan, pulsar = observed.scan, observed.pulsar
     access = pulsar_access(scan.namespace, spec, scan.status, settings)
-    refused = not_allowed(scan.namespace, spec, settings, access.refused)
+    refused = not_allowed(scan.namespace, spec, settings, access.refused, begun=scan.status.runs_with is not None)
     if refused is not None:
         return _hold(observed, spec, refused, settings)
     decided = decide_workers(observed, spec, settings)
@@ -61,6 +61,7 @@ def decide_running(observed: ObservedState, spec: SkymapScanSpec, settings: Sett
         workers=decided.status,
         runs_with=record(observed, recipe, settings, starts=ready),
         role_memory=memory,
+        closed=closed_destinations(scan.namespace, spec, settings),
     )
     actions: list[Action] = []
     if ready and FINALIZER not in scan.finalizers:
@@ -95,7 +96,8 @@ def _watch(observed: ObservedState, spec: SkymapScanSpec, decided: WorkersDecisi
     jobs_again |= {role for role, job in observed.children.jobs.items() if _work_lost(observed, role, job, settings)}
     trouble = objects_to_make(observed, jobs_again) or find_obstacle(observed)
     shortage = find_shortage(observed)
-    verdict = Verdict(phase_of(observed), degraded=trouble, shortage=shortage, workers=decided.status)
+    closed = closed_destinations(observed.scan.namespace, spec, settings)
+    verdict = Verdict(phase_of(observed), degraded=trouble, shortage=shortage, workers=decided.status, closed=closed)
     recipe = recipe_of(observed, spec, settings)
     actions = [*update_status(observed, verdict), *issue_tokens(observed, recipe, settings, create=False)]
     for role, manifest in jobs(recipe).items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -64,7 +64,8 @@ class Verdict:
 
     ``degraded``: what obstructs it; ``shortage``: why further workers do not start while others work; ``outcome``: how
     it ended, once it has; ``workers``: what was decided about them; ``runs_with``: image, commands and Pulsar to
-    record; ``role_memory``: the raised memory limits; ``waits``: this version of the operator does not carry the scan
+    record; ``role_memory``: the raised memory limits; ``closed``: destinations of notices that are closed to it;
+    ``waits``: this version of the operator does not carry the scan
     on, so that nothing else is said of it.
     """
 
@@ -75,6 +76,7 @@ class Verdict:
     workers: WorkersStatus | None = None
     runs_with: RunsWith | None = None
     role_memory: tuple[RoleMemory, ...] = ()
+    closed: tuple[str, ...] = ()
     waits: bool = False
 
 
@@ -216,26 +218,31 @@ def _notified(observed: ObservedState, verdict: Verdict) -> tuple[Truth, Reason,
     progress = observed.pulsar.progress if isinstance(observed.pulsar, PulsarState) else None
     notices = None if progress is None else progress.notices
     before = scan.status.condition(ConditionType.NOTIFIED)
+    decided = before is not None and before.status != "Unknown"
     # A scan that is corrected can still send its result, and one that has failed cannot.
-    changes = scan.corrected or (failed and before is not None and before.status == "Unknown")
-    if notices is None and before is not None and not changes:
+    changes = scan.corrected or verdict.closed or (failed and not decided)
+    if before is not None and ((scan.finished and decided) or (notices is None and not changes)):
         return before.status, before.reason, before.message
     if scan.spec is None or scan.spec.notices is None:
         return None
     known = notices or (scan.status.notices if failed else None) or NoticesStatus()
-    return judge_notices(known, failed=failed)
+    return judge_notices(known, failed=failed, closed=verdict.closed)
 
 
-def judge_notices(notices: NoticesStatus, *, failed: bool = False) -> tuple[Truth, Reason, str]:
+def judge_notices(
+    notices: NoticesStatus, *, failed: bool = False, closed: Sequence[str] = ()
+) -> tuple[Truth, Reason, str]:
     """Return whether all destinations have got their notices; unknown while some may still get them.
 
-    ``failed``: whether the scan has failed, so that no result follows.
+    ``failed``: whether the scan has failed, so that no result follows. ``closed``: destinations that the administrator
+    has closed since the scan began.
     """
     left = [one for one in notices.destinations if one.state == "Failed" or (notices.ended and one.state != "Sent")]
     got = ", ".join(f"{one.type} notice to {one.to}" for one in notices.destinations if one.state == "Sent")
-    if notices.fault is not None or left:
+    if notices.fault is not None or left or closed:
         reasons = [f"{one.type} notice to {one.to}: {one.message or 'no answer'}" for one in left]
         faults = [] if notices.fault is None else [notices.fault]
+        faults += [f"{name} is not open to this namespace (settings.notices of the chart)" for name in closed]
         return "False", Reason.NOTICES_FAILED, printable_line("; ".join(faults + reasons)) + _ADVICE_FOR_NOTICES
     if notices.ended:
         return "True", Reason.NOTICES_SENT, printable_line(f"sent: {got or 'nothing, since nothing was to be sent'}")

@@ -8,18 +8,21 @@ from typing import Any
 
 import pytest
 from tests.unit.operator.decisions import URL, observed, snapshot
-from tests.unit.operator.manifests.test_notices import asking, settings
+from tests.unit.operator.manifests.test_notices import DESTINATIONS, asking, settings
 from tests.unit.operator.recipes import Manifest, spec_of
-from tests.unit.operator.world import NAMESPACE
+from tests.unit.operator.world import NAMESPACE, World, resource
 
 from skymap_api.progress import ProgressPhase
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import Condition, ConditionType, NoticesStatus, NoticeStatus, Phase, Reason
 from skymap_operator.decide.allowed import not_allowed
 from skymap_operator.decide.diagnose import Finding
+from skymap_operator.decide.plan import decide
 from skymap_operator.decide.status import Verdict, condition_events, judge_notices, next_status
 from skymap_operator.observe.state import PulsarState
+from skymap_operator.settings import Settings
 
+SENT = NoticesStatus(ended=True)
 NOTICE = NoticeStatus(to="slack", type="update", state="Sent", sent=datetime(2026, 1, 1, tzinfo=UTC))
 
 
@@ -166,6 +169,41 @@ def test_corrected_scan_may_still_send_its_notices() -> None:
     assert judged_after(failed, PulsarState(), Phase.FAILED)[0] == "False"
     changed = failed.model_copy(update={"observed_generation": state.scan.generation - 1})
     assert judged_after(changed, PulsarState(), Phase.WRITING) == ("Unknown", Reason.IN_PROGRESS, "")
+
+
+def carry_on(world: World, of: Settings) -> None:
+    for _ in range(5):
+        for action in decide(world.observe(), of).actions:
+            world.apply(action)
+        world.step()
+
+
+def test_destination_that_closes_while_a_scan_runs_is_left_out() -> None:
+    """The scan must not wait for the administrator: its other roles may have to run again."""
+    world = World(resource(asking("hook", "chat")), tasks=400)
+    carry_on(world, settings())
+    del world.objects["Job", "alert-producer"]
+    carry_on(world, settings(*(one for one in DESTINATIONS if one["name"] != "chat")))
+    found = world.observe().scan.status
+    degraded, notified = (found.condition(kind) for kind in (ConditionType.DEGRADED, ConditionType.NOTIFIED))
+    assert degraded is not None
+    assert degraded.reason is not Reason.NOT_ALLOWED
+    assert ("Job", "alert-producer") in world.objects
+    assert notified is not None
+    assert (notified.status, notified.reason) == ("False", Reason.NOTICES_FAILED)
+    assert notified.message.startswith("chat is not open to this namespace (settings.notices of the chart) - ")
+    words = world.objects["Job", "alert-saver"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert "slack" not in words
+    assert "webhook=https://a.org/hook" in words
+
+
+def test_finished_scan_is_not_judged_by_later_settings() -> None:
+    state = observed(asking("hook"), pulsar=PulsarState(progress=snapshot(ProgressPhase.DONE, notices=SENT)))
+    done = next_status(state, Verdict(Phase.SUCCEEDED, outcome=Finding(Reason.COMPLETED, "")))
+    assert judged_after(done, PulsarState(), Phase.SUCCEEDED)[0] == "True"
+    late = NoticesStatus(destinations=(notice(state="Failed"),), ended=True)
+    progress = snapshot(ProgressPhase.DONE, notices=late)
+    assert judged_after(done, PulsarState(progress=progress), Phase.SUCCEEDED)[0] == "True"
 
 
 def test_shown_notices_are_bounded_and_printable() -> None:
