@@ -12,6 +12,9 @@ from testing.waiting import eventually
 from tests.browser.conftest import Open
 from tests.unit.live.cluster.conftest import ClusterServer, FakeApi, condition, document, no_broker, runs_with, serving
 
+from skymap_scanner.errors import ClusterUnavailable
+from skymap_scanner.live.cluster import server as cluster_server
+
 PHONE = {"viewport": {"width": 375, "height": 740}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 SIGNED_IN = {"extra_http_headers": {"Authorization": "Bearer token-of-ada"}}
 SCANS = 2000
@@ -83,6 +86,31 @@ def test_link_on_another_site_leads_to_the_scan(browser: Browser, server: Cluste
     page.get_by_role("link").click()  # the browser sends no cookie with it
     expect(page.get_by_role("heading", level=1)).to_have_text("north/alert-0009")
     page.close()
+
+
+def forget_users(server: ClusterServer) -> None:
+    """Let the server ask the API server again who may see what."""
+    for kept in (server.pages._access._users, server.pages._access._rights):
+        kept._answers.clear()
+
+
+def test_page_outlives_an_api_server_that_is_away(
+    open_page: Open, server: ClusterServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> dict[str, object]:
+        raise ClusterUnavailable("away")
+
+    monkeypatch.setattr(cluster_server, "CHECK_INTERVAL", 0.5)
+    page = open_page(f"{server.url}/scans/north.alert-0033/", **SIGNED_IN).page
+    expect(page.locator("#state")).to_contain_text("a Pulsar of its own", timeout=20_000)
+    with monkeypatch.context() as away:
+        away.setattr(server.api, "review", fail)
+        forget_users(server)
+        expect(page.locator("#state")).to_have_text("The server refuses the updates; trying again.", timeout=20_000)
+    expect(page.locator("#state")).to_contain_text("a Pulsar of its own", timeout=30_000)
+    monkeypatch.setattr(server.api, "rights", set())
+    expect(page.locator("#state")).to_contain_text("You may not see this scan any more", timeout=20_000)
+    forget_users(server)
 
 
 def test_many_scans_are_sorted_filtered_and_updated(open_page: Open, server: ClusterServer) -> None:

@@ -2,6 +2,9 @@
 
 // Shortest time between two drawings (ms).
 const REST = 500;
+// Time before the first attempt after the server has refused the updates, and longest one; each takes twice as long (ms).
+const RETRY = 5000;
+const LONGEST_RETRY = 60000;
 const COLUMNS = ["llh", "energy", "energyIn", "x", "y", "z", "t"];
 
 // The pixels that are planned, and the best fit of each so far, by level as the report has them.
@@ -98,6 +101,7 @@ class LivePage {
     this.last = 0;
     this.timer = 0;
     this.said = "";
+    this.retry = RETRY;
     this.over = false; // whether the operator reports that the scan has ended
   }
 
@@ -246,11 +250,27 @@ class LivePage {
       source.close();
       if (data.report) location.replace("report");
     });
+    source.addEventListener("open", () => { this.retry = RETRY; });
     source.addEventListener("error", () => {
-      const lost = "The connection is lost; trying again. The scan itself goes on, unless it was stopped too.";
-      const closed = source.readyState === EventSource.CLOSED;
-      this.say(closed ? "The server refuses the updates: reload the page." : lost, `error ${closed}`);
+      if (source.readyState === EventSource.CLOSED) {
+        this.reconnect();
+      } else {
+        this.say("The connection is lost; trying again. The scan itself goes on, unless it was stopped too.", "lost");
+      }
     });
+  }
+
+  // Connects again after a while: the browser itself gives up when the answer is an error, such as that of a server that
+  // cannot ask who may see the scan. Ends where the user may not see it any more.
+  async reconnect() {
+    const answer = await fetch(location.pathname, { method: "HEAD", cache: "no-store" }).catch(() => null);
+    if (answer && (answer.status === 401 || answer.status === 404)) {
+      this.say("You may not see this scan any more, or it was deleted: reload the page.", "refused");
+      return;
+    }
+    this.say("The server refuses the updates; trying again.", "unavailable");
+    setTimeout(() => this.connect(), this.retry);
+    this.retry = Math.min(2 * this.retry, LONGEST_RETRY);
   }
 }
 
