@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -13,13 +14,14 @@ from tests.unit.notices.receiver import Receiver
 
 from skymap_api.progress import decode_progress
 from skymap_api.resource.status import NoticesStatus
-from skymap_scanner.cli.notices import NoticeOptions
+from skymap_scanner.cli.notices import NoticeOptions, Notices
 from skymap_scanner.cli.saver_notices import SaverNotices
-from skymap_scanner.errors import InputError
+from skymap_scanner.errors import BrokerUnavailable, InputError
 from skymap_scanner.notices.destination import Destination
 from skymap_scanner.notices.outbox import FILE
 from skymap_scanner.roles.saver.saver import save
 from skymap_scanner.roles.stop import Stop
+from skymap_scanner.scan.plan_entries import ScanEntry
 
 
 @pytest.fixture
@@ -72,6 +74,83 @@ def test_progress_tells_which_notices_were_sent(finished):
     assert (last.to, last.type, last.state, last.message) == ("webhook", "update", "Sent", None)
     assert last.sent is not None
     assert [notices.ended for notices in said] == [False] * (len(said) - 1) + [True]
+
+
+class Cut(SaverNotices):
+    """Cannot reach the broker at first, when the notices have changed."""
+
+    failures = 3
+
+    def written(self, outputs: Sequence[Path], changed: Callable[[], None]) -> bool:
+        def fail_at_first() -> None:
+            if self.failures:
+                self.failures -= 1
+                raise BrokerUnavailable("no broker")
+            changed()
+
+        return super().written(outputs, fail_at_first)
+
+
+def test_files_are_not_written_again_for_the_state_of_notices(finished, monkeypatch):
+    monkeypatch.setattr("skymap_scanner.cli.saver_notices.SHOW_PAUSE", 0.05)
+    with Receiver().running() as receiver:
+        announcer = Cut(finished.folder, lambda: options(receiver.url), Stop())
+        assert saved(finished, announcer), "an error here would make the saver read the whole scan again"
+    assert announcer.failures == 0
+    (last,) = told(finished)[-1].destinations
+    assert (last.state, told(finished)[-1].ended) == ("Sent", True)
+
+
+def test_broker_that_stays_away_ends_the_saver(finished, monkeypatch):
+    monkeypatch.setattr("skymap_scanner.cli.saver_notices.SHOW_SECONDS", 0.1)
+    monkeypatch.setattr("skymap_scanner.cli.saver_notices.SHOW_PAUSE", 0.05)
+    monkeypatch.setattr(Cut, "failures", 1000)
+    with Receiver().running() as receiver, pytest.raises(BrokerUnavailable):
+        saved(finished, Cut(finished.folder, lambda: options(receiver.url), Stop()))
+
+
+class Began(SaverNotices):
+    """Notes what the status says when the scan has begun."""
+
+    def began(self, scan: ScanEntry) -> None:
+        super().began(scan)
+        self.first = self.status()
+
+
+def test_notices_of_another_event_are_not_shown(finished, monkeypatch):
+    with Receiver().running() as receiver:
+        assert saved(finished, SaverNotices(finished.folder, lambda: options(receiver.url), Stop()))
+        outbox = json.loads((finished.folder / FILE).read_text())
+        for entry in outbox["entries"]:
+            entry["notice"]["summary"]["event_id"] += 1
+        (finished.folder / FILE).write_text(json.dumps(outbox))
+
+        def full(*_: object) -> None:
+            raise InputError("the outbox is full")
+
+        monkeypatch.setattr(Notices, "begin", full)
+        announcer = Began(finished.folder, lambda: options(receiver.url), Stop())
+        assert saved(finished, announcer)
+    assert announcer.first.destinations == ()
+    assert [one.type for one in announcer.status().destinations] == ["initial"], "the first of this event"
+
+
+class Counting(SaverNotices):
+    """Counts how often its status is made."""
+
+    made = 0
+
+    def status(self) -> NoticesStatus:
+        self.made += 1
+        return super().status()
+
+
+def test_status_is_not_made_again_while_nothing_changes(finished):
+    with Receiver().running() as receiver:
+        receiver.before_answer = lambda: time.sleep(1)
+        announcer = Counting(finished.folder, lambda: options(receiver.url), Stop())
+        assert saved(finished, announcer)
+    assert announcer.made < 30, "it validates every entry of the outbox"
 
 
 class Looking(SaverNotices):

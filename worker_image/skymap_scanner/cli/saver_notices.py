@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
@@ -12,7 +13,7 @@ from typing import Literal
 from skymap_api.resource.status import NoticesStatus, NoticeStatus
 from skymap_api.text import bounded_line
 from skymap_scanner.cli.notices import NoticeOptions, Notices
-from skymap_scanner.errors import InputError
+from skymap_scanner.errors import BrokerUnavailable, InputError
 from skymap_scanner.notices.outbox import Entry
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.scan.plan_entries import ScanEntry
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 #: Most destinations in the status, and most characters of a fault and of the reason of a failed attempt there.
 MOST_SHOWN, LONGEST_FAULT, LONGEST_REASON = 8, 1024, 512
+#: How long the broker is asked again to show the last state, and how often (s).
+SHOW_SECONDS, SHOW_PAUSE = 60.0, 2.0
 
 
 class SaverNotices:
@@ -31,11 +34,13 @@ class SaverNotices:
         self._stack = ExitStack()
         self._notices: Notices | None = None
         self._labels: tuple[str, ...] = ()
+        self._event_id = ""  # the folder may hold notices of other events
         self._fault: str | None = None
         self._ended = False
 
     def began(self, scan: ScanEntry) -> None:
         """Send the initial notice."""
+        self._event_id = f"{scan.event.run}_{scan.event.event}"
         with self._faults("that the scan has begun"):
             self._open().begin(scan.event)
 
@@ -46,13 +51,19 @@ class SaverNotices:
 
     def written(self, outputs: Sequence[Path], changed: Callable[[], None]) -> bool:
         """Send the result, and wait until it is sent or given up; False if a stop has left that to the next saver."""
-        shown = self.status()
+        shown, seen, again = self.status(), self._entries(), 0.0
 
         def stopped() -> bool:
-            nonlocal shown
-            if (now := self.status()) != shown:
-                shown = now
-                changed()
+            nonlocal shown, seen, again
+            entries = self._entries()
+            if entries != seen and time.monotonic() >= again:
+                try:
+                    if (now := self.status()) != shown:
+                        changed()
+                    shown, seen = now, entries
+                except BrokerUnavailable as error:
+                    log.warning("the state of the notices is not shown yet: %s", error)
+                    again = time.monotonic() + SHOW_PAUSE
             return self._stop.requested
 
         # The result has the shortest name: those of the other files begin with its stem.
@@ -65,15 +76,29 @@ class SaverNotices:
             self._stack.close()
         left = any(one.state == "Pending" for one in self.status().destinations)
         self._ended = not (left and self._stop.requested)
-        changed()
+        self._show_end(changed)
         return self._ended
+
+    def _show_end(self, changed: Callable[[], None]) -> None:
+        """Show the last state. Raises BrokerUnavailable if that fails for long: then the saver reads the scan again."""
+        until = time.monotonic() + SHOW_SECONDS
+        while True:
+            try:
+                return changed()
+            except BrokerUnavailable as error:
+                if self._stop.requested or time.monotonic() > until:
+                    raise
+                log.warning("the state of the notices is not shown yet: %s", error)
+            self._stop.wait(SHOW_PAUSE)
 
     def status(self) -> NoticesStatus:
         """Return the latest notice to each destination, and what keeps notices from being made."""
-        entries = [] if self._notices is None else self._notices.outbox.entries
-        latest = {one.destination: one for one in entries}
+        latest = {one.destination: one for one in self._entries() if one.notice.event_id == self._event_id}
         shown = [_status(latest[label]) for label in self._labels if label in latest]
         return NoticesStatus(destinations=tuple(shown[:MOST_SHOWN]), fault=self._fault, ended=self._ended)
+
+    def _entries(self) -> list[Entry]:
+        return [] if self._notices is None else self._notices.outbox.entries
 
     @contextmanager
     def _faults(self, missing: str) -> Iterator[None]:

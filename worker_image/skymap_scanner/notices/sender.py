@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 GRACE = 5.0
 #: Seconds until an idle thread looks for new entries again.
 _IDLE = 0.2
+#: Seconds between looks whether a stop is requested, while attempts go on.
+_POLL = 0.1
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,12 @@ class Sender:
             self._end = time.monotonic() + seconds
             self._changed.notify_all()
         late = self._end + GRACE
-        while not stopped() and time.monotonic() < late and any(thread.is_alive() for thread in self._threads):
-            time.sleep(0.02)
+        while (
+            not stopped()
+            and time.monotonic() < late
+            and (running := [thread for thread in self._threads if thread.is_alive()])
+        ):
+            running[0].join(_POLL)
         if self._fault is not None:
             raise self._fault
         left = [one for one in self._outbox.entries if one.destination in self._channels and one.state != "sent"]
