@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Prints the path of a Chromium or Chrome for the tests of pages; as root on Debian or Ubuntu it installs Chromium first.
 #
+#   install.sh [--check]   with --check it installs nothing, and fails if there is none
+#
 # SKYMAP_BROWSER names another one. The package gets its security updates from the distribution, so no version is pinned.
 set -euo pipefail
 
@@ -12,7 +14,7 @@ found() {
   return 1
 }
 
-if ! found >/dev/null && [ -z "${SKYMAP_BROWSER:-}" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+if ! found >/dev/null && [ "${1:-}" != --check ] && [ -z "${SKYMAP_BROWSER:-}" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   echo "browser: installing Chromium with apt" >&2
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq >&2

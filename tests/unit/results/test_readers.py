@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -99,9 +100,9 @@ def answers(request, cases) -> dict[str, Any]:
         if not Path(python).exists():
             leave_out("needs the programs that read our files: make readers, or SKYMAP_TEST_READERS=PYTHON")
     if request.param in NO_PYTHON:
-        environment["SKYMAP_NODE_READERS"] = run_script("dev/readers/install.sh")
+        environment["SKYMAP_NODE_READERS"] = look_for("dev/readers/install.sh")
     if request.param == "Aladin Lite":
-        environment["SKYMAP_BROWSER"] = run_script("dev/browser/install.sh")
+        environment["SKYMAP_BROWSER"] = look_for("dev/browser/install.sh")
     folders = [case.folder for case in cases.values()]
     done = subprocess.run(
         [python, SCRIPT, request.param, *folders],
@@ -115,12 +116,35 @@ def answers(request, cases) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def run_script(name: str) -> str:
-    """Return what a script that installs a program prints, where it is."""
-    done = subprocess.run([ROOT / name], capture_output=True, text=True, check=False)
+def look_for(name: str) -> str:
+    """Return what a script that installs a program prints, where it is; nothing is installed."""
+    done = subprocess.run([ROOT / name, "--check"], capture_output=True, text=True, check=False, timeout=60)
     if done.returncode:
         leave_out(done.stderr)
     return done.stdout.strip()
+
+
+TOOLS = ["bash", "cat", "cut", "dirname", "env", "flock", "mkdir", "mv", "paste", "rm", "sed", "sha256sum"]
+
+
+@pytest.mark.parametrize("found", [[], ["stilts", "fitsverify", "node", "npm"]], ids=["without", "with programs"])
+@pytest.mark.parametrize("script", ["dev/readers/install.sh", "dev/browser/install.sh"])
+def test_looking_for_programs_installs_none(script, found, tmp_path):
+    """Whoever runs the unit tests as root has not asked for packages."""
+    for tool in TOOLS:
+        (tmp_path / tool).symlink_to(shutil.which(tool) or "")
+    for name in ["id", "apt-get", *found]:  # as root on Debian; each but the first leaves a trace
+        line = "echo 0" if name == "id" else ": >$HOME/ran"
+        (tmp_path / name).write_text(f"#!{tmp_path}/bash\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [ROOT / script, "--check"], capture_output=True, text=True, check=False, env=environment, timeout=60
+    )
+    assert done.returncode == 1
+    assert ("make readers" if "readers" in script else "Chromium") in done.stderr
+    assert not (tmp_path / "ran").exists()
+    assert not list(tmp_path.rglob("package.json"))
 
 
 def leave_out(reason: str) -> NoReturn:
