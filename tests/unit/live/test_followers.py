@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -53,6 +54,14 @@ def test_stopped_followers_take_a_place_until_they_end(reachable: threading.Even
     assert followed(followers, "bounded-more") == 1
     followers.close()
     eventually(threads, lambda count: count == 0)
+
+
+def test_all_followers_are_given_the_same_time_to_stop(reachable: threading.Event) -> None:
+    followers = Followers(slow(reachable))
+    followed(followers, *[f"bounded-{i}" for i in range(6)])
+    began = time.monotonic()
+    followers.close(0.5)
+    assert 0.5 <= time.monotonic() - began < 2
 
 
 def test_idle_followers_that_cannot_stop_are_stopped_later(

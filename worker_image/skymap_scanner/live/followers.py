@@ -32,7 +32,7 @@ class TooManyScansError(SkymapError):
 class Followers:
     """The followers of scans, each by a key; those that no page shows end after a while unless they are ``lasting``.
 
-    The methods may be called by any thread, and do not block.
+    The methods may be called by any thread, and do not block, except for `close`.
     """
 
     def __init__(self, open_broker: Callable[[], Broker | None], *, lasting: bool = False) -> None:
@@ -42,10 +42,15 @@ class Followers:
         self._followed: dict[str, _Followed] = {}
         self._stopping: list[Follower] = []
 
-    def close(self) -> None:
-        """Stop following all scans."""
-        for one in self._followed.values():
-            one.follower.stop()
+    def close(self, timeout: float = 5.0) -> None:
+        """Stop following all scans, and wait for their threads (s)."""
+        with self._lock:
+            ending = [*self._stopping, *(one.follower for one in self._followed.values())]
+        for one in ending:
+            one.stop(0)
+        until = time.monotonic() + timeout
+        for one in ending:
+            one.stop(max(until - time.monotonic(), 0))
 
     def get(self, key: str) -> Follower | None:
         """Return the follower of a scan if there is one."""

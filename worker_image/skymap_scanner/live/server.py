@@ -45,6 +45,8 @@ DRAIN_TIME = 15.0
 
 #: Shortest time between two lines in the log that anybody can cause (s).
 LOG_INTERVAL = 10.0
+#: How long a browser that has seen a page over HTTPS uses nothing else for this host (s).
+HTTPS_TIME = 365 * 24 * 3600
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -136,13 +138,15 @@ class Pages:
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             response = await self._guarded(request, handler)
+            if request.secure and not response.prepared:
+                response.headers["Strict-Transport-Security"] = f"max-age={HTTPS_TIME}"
             await _send(request, response)
             return response
 
         app = web.Application(middlewares=[guard], client_max_size=self.longest_body)
         app.router.add_get("/", self.first)
         app.router.add_get("/scans/{name}/", self.page)
-        app.router.add_get("/scans/{name}/events", self._events)
+        app.router.add_get("/scans/{name}/events", self._events, allow_head=False)
         app.router.add_get("/scans/{name}/report", self._report)
         return app
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -117,17 +118,20 @@ ServeCluster = Callable[..., ClusterServer]
 
 
 @contextmanager
-def serving(api: FakeApi, open_broker: Callable[[], Broker], service_url: str) -> Iterator[ClusterServer]:
+def serving(
+    api: FakeApi, open_broker: Callable[[], Broker], service_url: str, tls: ssl.SSLContext | None = None
+) -> Iterator[ClusterServer]:
     resources, stop = Resources(api), Stop()
     access = Access(api, proxy=PROXY_SECRET)
     pages = ClusterPages(resources, access, OwnPulsar(service_url, None, "icecube", open_broker))
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve, args=(listener, pages, stop, threading.Event()))
+        thread = threading.Thread(target=serve, args=(listener, pages, stop, threading.Event(), tls))
         thread.start()
         resources.start()
         try:
             eventually(lambda: resources.complete)
-            yield ClusterServer(f"http://127.0.0.1:{listener.getsockname()[1]}", api, resources, pages)
+            scheme = "http" if tls is None else "https"
+            yield ClusterServer(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", api, resources, pages)
         finally:
             api.ended = True
             resources.stop()

@@ -74,6 +74,7 @@ def test_browser_without_a_user_gets_the_form(server: ClusterServer) -> None:
         assert (answer.status_code, 'action="/sign-in"' in answer.text) == (401, True)
         assert 'http-equiv="refresh"' not in answer.text
         assert 'http-equiv="refresh"' in client.get("/", headers={"Sec-Fetch-Site": "cross-site"}).text
+        assert 'http-equiv="refresh"' not in client.get("/?again", headers={"Sec-Fetch-Site": "cross-site"}).text
         wrong = {"Cookie": f"{module.COOKIE}=wrong", "Sec-Fetch-Site": "cross-site"}
         answer = client.get("/", headers=wrong)
         assert ('http-equiv="refresh"' in answer.text, "Sign in again" in answer.text) == (False, True)
@@ -257,6 +258,7 @@ def test_writes_are_refused(server: ClusterServer) -> None:
     with server.client(ADA) as client:
         for method in ("POST", "PUT", "DELETE", "PATCH"):
             assert client.request(method, "/scans/north.a/").status_code == 405
+        assert client.head("/scans/north.a/events").status_code == 405  # it would take the place of a page
 
 
 def test_hostile_texts_stay_text(serve_cluster: ServeCluster) -> None:

@@ -8,8 +8,10 @@ import ssl
 import threading
 from pathlib import Path
 
+import httpx
 import pytest
 from testing.pulsar.certificates import Certificates, make_certificates
+from tests.unit.live.cluster.conftest import FakeApi, no_broker, serving
 
 from skymap_scanner.errors import InputError
 from skymap_scanner.live.cluster import serving as module
@@ -21,13 +23,13 @@ def made(tmp_path: Path) -> Certificates:
     return make_certificates(tmp_path / "made")
 
 
-def shown_name(serving: ServingCertificate, trusted: Path) -> str:
+def shown_name(certificate: ServingCertificate, trusted: Path) -> str:
     """Return the common name of the certificate that a client sees."""
     ours, theirs = socket.socketpair()
 
     def answer() -> None:
-        with serving.context.wrap_socket(theirs, server_side=True) as served:
-            served.recv(1)
+        with certificate.context.wrap_socket(theirs, server_side=True) as connection:
+            connection.recv(1)
 
     thread = threading.Thread(target=answer)
     thread.start()
@@ -50,15 +52,23 @@ def replace(path: Path, content: bytes) -> None:
 
 def test_renewed_certificate_is_served(made: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHECK_INTERVAL", 0.0)
-    serving = ServingCertificate(made.server, made.server_key)
-    assert shown_name(serving, made.authority) == "localhost"
+    served = ServingCertificate(made.server, made.server_key)
+    assert shown_name(served, made.authority) == "localhost"
     replace(made.server_key, b"half written")
-    serving.reload()
-    assert shown_name(serving, made.authority) == "localhost"
+    served.reload()
+    assert shown_name(served, made.authority) == "localhost"
     replace(made.server, made.client.read_bytes())
     replace(made.server_key, made.client_key.read_bytes())
-    serving.reload()
-    assert shown_name(serving, made.authority) == "client"
+    served.reload()
+    assert shown_name(served, made.authority) == "client"
+
+
+def test_browsers_are_told_to_use_https_alone(made: Certificates) -> None:
+    context = ServingCertificate(made.server, made.server_key).context
+    for tls, said in ((context, "max-age=31536000"), (None, None)):
+        with serving(FakeApi(), no_broker, "sqlite", tls) as server:
+            answer = httpx.get(server.url, verify=False)  # noqa: S501 - its certificate has another name
+            assert answer.headers.get("Strict-Transport-Security") == said
 
 
 def test_unusable_certificates_are_reported(made: Certificates) -> None:

@@ -152,7 +152,11 @@ class ClusterPages(Pages):
             return None
         if request.method != "GET" or "text/html" not in request.headers.get("Accept", ""):
             return message(401, "Sign in first, or send a token as Authorization: Bearer.")
-        if request.headers.get("Sec-Fetch-Site") == "cross-site" and COOKIE not in request.cookies:
+        if (
+            request.headers.get("Sec-Fetch-Site") == "cross-site"
+            and "again" not in request.query  # once only
+            and COOKIE not in request.cookies
+        ):
             return html(sign_in_html(again=True), 401)
         note = "Your token is not accepted any more. Sign in again." if COOKIE in request.cookies else ""
         return html(sign_in_html(note), 401)
