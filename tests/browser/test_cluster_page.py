@@ -134,6 +134,20 @@ def test_many_scans_are_sorted_filtered_and_updated(open_page: Open, server: Clu
     assert opened.errors == []
 
 
+def test_hidden_list_asks_for_nothing(open_page: Open, server: ClusterServer) -> None:
+    page, hide = open_page(server.url, **SIGNED_IN).page, "Object.defineProperty(document, 'hidden', {value: %s, %s})"
+    page.clock.install()
+    page.goto(server.url)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate(hide % ("true", "configurable: true"))
+    page.clock.run_for(60_000)
+    assert asked == []
+    page.evaluate(hide % ("false", "configurable: true"))
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    eventually(lambda: page.evaluate("1") and len(asked), lambda count: count == 1)
+
+
 def test_scan_shows_its_backlog_over_time(open_page: Open, server: ClusterServer) -> None:
     opened = open_page(f"{server.url}/scans/north.alert-0021/", **SIGNED_IN)
     page = opened.page

@@ -6,6 +6,7 @@ import threading
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -107,6 +108,24 @@ def test_namespaces_are_those_that_the_user_may_list() -> None:
     access.listed(User("ada"), ["north", "south"])
     assert len(api.asked) == asked
     assert not access.may(User("ada"), "get", "north")
+
+
+def test_rights_for_a_list_are_asked_for_together() -> None:
+    meeting, api = threading.Barrier(module.REVIEWS, timeout=30), FakeApi(rights={("ada", "list", "place-3")})
+
+    def review(group: str, kind: str, spec: dict[str, Any]) -> dict[str, Any]:
+        if spec["resourceAttributes"]["namespace"]:
+            meeting.wait()
+        return api.review(group, kind, spec)
+
+    places = [f"place-{number}" for number in range(2 * module.REVIEWS)]
+    access = Access(SimpleNamespace(review=review))
+    assert access.listed(User("ada"), places) == {"place-3"}
+    assert access.listed(User("ada"), places) == {"place-3"}
+    assert len(api.asked) == 1 + len(places)
+    assert access.listed(User("ada"), [*places[:3], "place-3", *(f"new-{number}" for number in range(4))]) == {
+        "place-3"
+    }
 
 
 def test_remembered_answers_are_bounded_and_expire() -> None:

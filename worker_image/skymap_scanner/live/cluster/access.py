@@ -13,7 +13,7 @@ import time
 from base64 import b64decode
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -22,6 +22,8 @@ from skymap_api.text import is_token
 
 #: How long an answer is believed (s), and how many answers about tokens and about permissions are remembered.
 TRUST_TIME, MAX_USERS, MAX_RIGHTS = 30.0, 1000, 20_000
+#: How many answers about lists are remembered, and most reviews at a time for them.
+MAX_LISTS, REVIEWS = 200, 8
 #: Longest token: a browser stores no longer cookie. Most groups that a proxy may name, and longest name (characters).
 MAX_TOKEN, MAX_GROUPS, MAX_NAME = 3800, 100, 253
 #: What names of users and groups begin with that only the API server itself may give.
@@ -122,6 +124,8 @@ class Access:
         self._prefix = prefix
         self._users = Remembered[User](MAX_USERS, TRUST_TIME, clock)
         self._rights = Remembered[bool](MAX_RIGHTS, TRUST_TIME, clock)
+        self._lists = Remembered[frozenset[str]](MAX_LISTS, TRUST_TIME, clock)
+        self._threads = ThreadPoolExecutor(REVIEWS, "reviews")
 
     def user_with(self, token: str, *, fresh: bool = False) -> User | None:
         """Return the user whose token it is; None if nobody's. Raises ClusterError if the API server cannot say.
@@ -179,9 +183,14 @@ class Access:
 
     def listed(self, user: User, namespaces: Iterable[str]) -> frozenset[str]:
         """Return those of the namespaces whose scans a user may list."""
-        if self.may(user, "list", ""):
-            return frozenset(namespaces)
-        return frozenset(namespace for namespace in namespaces if self.may(user, "list", namespace))
+        wanted = frozenset(namespaces)
+        return self._lists.get((user, wanted), lambda: self._ask_for_lists(user, wanted))
+
+    def _ask_for_lists(self, user: User, namespaces: frozenset[str]) -> frozenset[str]:
+        if self._ask(user, "list", "", ""):
+            return namespaces
+        allowed = self._threads.map(lambda one: self._ask(user, "list", one, ""), namespaces)
+        return frozenset(one for one, may in zip(namespaces, allowed, strict=True) if may)
 
 
 def _digest(token: str) -> bytes:

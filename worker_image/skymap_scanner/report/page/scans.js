@@ -25,6 +25,10 @@ function takeOver(rows) {
 }
 
 async function update() {
+  if (document.hidden) { // nobody sees it
+    document.addEventListener("visibilitychange", update, { once: true });
+    return;
+  }
   let words = "";
   try {
     const answer = await fetch("/");
