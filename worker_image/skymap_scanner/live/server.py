@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import socket
 import ssl
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -29,9 +27,8 @@ from skymap_scanner.live.follower import Follower
 from skymap_scanner.live.followers import Followers, TooManyScansError
 from skymap_scanner.live.pages import live_html, scans_html
 from skymap_scanner.live.scans import Scans
+from skymap_scanner.live.seldom_log import SeldomLog
 from skymap_scanner.roles.stop import Stop
-
-log = logging.getLogger(__name__)
 
 #: Host names that a request may have. A page of another site can have its own name lead here (DNS rebinding), and would
 #: read what we serve; its requests have that name.
@@ -43,8 +40,6 @@ UPDATE_INTERVAL, ALIVE_INTERVAL = 0.5, 15.0
 #: Longest time for open pages to load the report of a scan that has ended, before the server ends (s).
 DRAIN_TIME = 15.0
 
-#: Shortest time between two lines in the log that anybody can cause (s).
-LOG_INTERVAL = 10.0
 #: How long a browser that has seen a page over HTTPS uses nothing else for this host (s).
 HTTPS_TIME = 365 * 24 * 3600
 
@@ -94,23 +89,6 @@ class Places:
             yield
         finally:
             self._taken -= 1
-
-
-class SeldomLog:
-    """Logs warnings that anybody can cause as often as they like: one in `LOG_INTERVAL`; for one thread."""
-
-    def __init__(self) -> None:
-        self._left_out = 0
-        self._next = 0.0
-
-    def warn(self, text: str) -> None:
-        """Log a warning, or count it if there was one just now."""
-        now = time.monotonic()
-        if now < self._next:
-            self._left_out += 1
-            return
-        log.warning("%s (%d such lines were left out before)", printable_line(text), self._left_out)
-        self._left_out, self._next = 0, now + LOG_INTERVAL
 
 
 class Pages:

@@ -32,7 +32,8 @@ from skymap_scanner.live.fit_log import FitLog
 from skymap_scanner.live.follower import MAX_ERROR, Follower
 from skymap_scanner.live.followers import Followers
 from skymap_scanner.live.pages import cluster_html, resource_html, sign_in_html
-from skymap_scanner.live.server import HEADERS, Followed, Pages, Places, SeldomLog, encode, events, html, message
+from skymap_scanner.live.seldom_log import SeldomLog
+from skymap_scanner.live.server import HEADERS, Followed, Pages, Places, encode, events, html, message
 
 log = logging.getLogger(__name__)
 
