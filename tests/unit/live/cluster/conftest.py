@@ -24,6 +24,7 @@ from skymap_scanner.live.server import serve
 from skymap_scanner.roles.stop import Stop
 
 Document = dict[str, Any]
+ADA, BOB = "token-of-ada", "token-of-bob"
 PROXY_SECRET = "a secret of the proxy"  # noqa: S105 - of no real one
 
 
@@ -156,3 +157,19 @@ def serve_cluster() -> Iterator[ServeCluster]:
             return stack.enter_context(serving(api, open_broker, service_url))
 
         yield start
+
+
+def scans_of_two() -> FakeApi:
+    """Ada may see the scans of north, and Bob those of south."""
+    rights = {(user, verb, place) for user, place in (("ada", "north"), ("bob", "south")) for verb in ("get", "list")}
+    scans = [document("north", "a", **runs_with_other()), document("south", "b", **runs_with_other())]
+    return FakeApi(scans, rights=rights)
+
+
+def runs_with_other() -> dict[str, Any]:
+    return {"runsWith": runs_with("pulsar://elsewhere"), "phase": "Scanning", "backlog": 3}
+
+
+@pytest.fixture
+def server(serve_cluster: ServeCluster) -> ClusterServer:
+    return serve_cluster(scans_of_two())
