@@ -23,7 +23,7 @@ SHORTEST_SECRET = 20
 @with_broker()
 @click.option("--tenant", default="icecube", show_default=True, help="Pulsar tenant of the scans' topics.")
 @click.option("--namespace", "namespaces", multiple=True, help="Namespace of scans; may be repeated.  [default: all]")
-@click.option("--audience", help="Whom the users' tokens must be for.  [default: the API server]")
+@click.option("--audience", help="Audience of the users' tokens.  [default: the API server]")
 @click.option("--proxy-prefix", default="", help="What the names of users and groups from a proxy begin with here.")
 @click.option("--host", help="Address to listen on.  [default: all, of IPv4 and IPv6]")
 @click.option("--port", type=click.IntRange(0, 65535), default=8443, show_default=True, help="Port to listen on.")

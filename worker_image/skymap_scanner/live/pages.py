@@ -32,7 +32,7 @@ def cluster_html(scans: Sequence[Resource], now: datetime, user: str, *, full: b
 
 
 def sign_in_html(note: str = "", *, again: bool = False) -> bytes:
-    """Return the form in which a user gives his token; ``again``: the browser asks for the page once more.
+    """Return the form in which a user gives their token; ``again``: the browser asks for the page once more.
 
     A browser sends the cookie only if one of our pages leads to another one, so the first request after a link on
     another site has none.

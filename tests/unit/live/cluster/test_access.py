@@ -1,4 +1,4 @@
-"""Who a user is, and what he may see."""
+"""Who a user is, and what they may see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests to the API server, and what is believed of its answers."""
+"""Requests to the API server, and what is taken from its answers."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_reviews_are_created_with_the_current_token(server: ApiServer, api: Kube
         (403, b'{"message": "forbidden\\nfor\\u001b this account"}', ClusterError, "forbidden for"),
         (429, b"{}", ClusterUnavailable, "status 429"),
         (503, b"<html>", ClusterUnavailable, "status 503"),
-        (201, b"<html>", ClusterError, "no answer of Kubernetes"),
+        (201, b"<html>", ClusterError, "not a Kubernetes object"),
         (201, b"x" * (2**20 + 1), ClusterError, "too long"),
     ],
 )

@@ -3,5 +3,5 @@
     SkymapScans ─▶ resources ─▶ pages ─▶ browsers        token or proxy ─▶ access ─▶ who may see what
 
 The page reads the SkymapScans with an account of its own, and asks the API server who a user is (TokenReview) and what
-he may see (SubjectAccessReview).
+they may see (SubjectAccessReview).
 """

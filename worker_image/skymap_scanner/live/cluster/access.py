@@ -1,4 +1,4 @@
-"""Who a user is, and what he may see: asked from the API server, and remembered for a short time.
+"""Who a user is, and what they may see: the API server's answers, cached for a short time.
 
 Reviews are those of Kubernetes: a TokenReview says whose a token is, a SubjectAccessReview whether somebody may do
 something. Tokens are remembered as digests alone.
@@ -20,7 +20,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from skymap_api.names import GROUP
 from skymap_api.text import is_token
 
-#: How long an answer is believed (s), and how many answers about tokens and about permissions are remembered.
+#: How long an answer is cached (s), and how many answers about tokens and about permissions are.
 TRUST_TIME, MAX_USERS, MAX_RIGHTS = 30.0, 1000, 20_000
 #: How many answers about lists are remembered, and most reviews at a time for them.
 MAX_LISTS, REVIEWS = 200, 8
@@ -41,7 +41,7 @@ class Reviews(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user as the API server knows him; ``extra``: what its authenticator adds."""
+    """A user as the API server knows them; ``extra``: what its authenticator adds."""
 
     name: str
     groups: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class _NobodyError(Exception):
 
 
 class Remembered(Generic[T]):
-    """Answers that are believed for a time (s), the latest ``most`` of them; for any thread.
+    """Answers that are cached for a time (s), the latest ``most`` of them; for any thread.
 
     Threads that need the same answer ask once.
     """
@@ -66,7 +66,7 @@ class Remembered(Generic[T]):
         self._asking: dict[Hashable, Future[T]] = {}
 
     def __contains__(self, key: Hashable) -> bool:
-        """Return whether an answer is kept, which may be too old to be believed."""
+        """Return whether an answer is kept, which may have expired."""
         with self._lock:
             return key in self._answers
 
@@ -154,7 +154,7 @@ class Access:
     def user_of_proxy(self, authorization: str, groups: str) -> User | None:
         """Return the user that a proxy names in HTTP's Basic scheme, with the proxy's secret as the password.
 
-        ``groups``: his groups, with commas between them. None without a proxy, with another secret, or for names that
+        ``groups``: their groups, with commas between them. None without a proxy, with another secret, or for names that
         only the API server may give.
         """
         name, secret = basic_login(authorization)

@@ -190,4 +190,4 @@ def _explained() -> Iterator[None]:
     except (httpx.HTTPError, httpx.StreamError, OSError) as error:
         raise ClusterUnavailable(f"the API server does not answer ({str(error) or type(error).__name__})") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ClusterError("the answer of the API server is no answer of Kubernetes") from error
+        raise ClusterError("the answer of the API server is not a Kubernetes object") from error

@@ -1,7 +1,8 @@
 """Serves the pages of a cluster's scans to its users.
 
 Every request is that of a user: a token in its header or in the cookie of the sign-in form, or a proxy that vouches for
-him. He sees the scans that he may list, and the page of each that he may get. Tokens are neither logged nor stored.
+them. They see the scans that they may list, and the page of each that they may get. Tokens are neither logged nor
+stored.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ class ClusterPages(Pages):
     # Who asks
 
     async def refusal(self, request: web.Request) -> web.StreamResponse | None:
-        """Ask who has not signed in to do so."""
+        """Return the sign-in form, for a request without a user."""
         if self._access.was_known(self._token(request)):
             user = await self._user(request)
         else:
@@ -233,7 +234,7 @@ class ClusterPages(Pages):
         return html(resource_html(f"{one.namespace}/{one.name}", request[USER].name, COOKIE in request.cookies))
 
     async def _resource(self, request: web.Request, *, fresh: bool = False) -> Resource:
-        """Return the scan of a request. One that the user may not get does not exist for him."""
+        """Return the scan of a request. One that the user may not get does not exist for them."""
         namespace, _, name = request.match_info["name"].partition(".")
         possible = 0 < len(namespace) <= MAX_NAMESPACE and 0 < len(name) <= MAX_NAME
         # The right is asked for first: the time of the answer must not tell whether there is a scan.
