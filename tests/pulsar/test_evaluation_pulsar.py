@@ -36,7 +36,7 @@ def evaluation(folder: Path) -> PulsarServer:
     added = {name: value.replace("file:///keys/", f"file://{folder}/") for name, value in added.items()}
     added |= {"statusFilePath": str(folder / KEY), "superUserRoles": f"{added['superUserRoles']},admin"}
     server = PulsarServer(folder / "data", added, authentication=True)
-    made = complete({KEY: base64.b64encode(server.key_file.read_bytes()).decode()}, "pulsar-broker", b"")
+    made = complete({KEY: base64.b64encode(server.key_file.read_bytes()).decode()}, "pulsar-broker", None, b"")
     for name in (KEY, BROKER_TOKEN):
         (folder / name).write_bytes(base64.b64decode(made[name]))
     return server

@@ -65,6 +65,7 @@ def exported() -> dict[str, list[dict[str, str]]]:
         for kind, truth, reason in (
             (ConditionType.DEGRADED, "True", Reason.UNSCHEDULABLE),
             (ConditionType.SUCCEEDED, "False", Reason.ROLE_FAILED),
+            (ConditionType.NOTIFIED, "False", Reason.NOTICES_FAILED),
         )
     )
     scan = SkymapScanStatus(

@@ -55,6 +55,7 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
         scan = plan_reader.wait_for_scan(stop)
         if scan is None:
             return False
+        plan_reader.update()
         validator = FitValidator(scan)
         pixel_collector = PixelCollector(validator, topics.scanned)
         nack = IdleTimeout(time.monotonic(), NACK_AFTER, LONGEST_NACK)
