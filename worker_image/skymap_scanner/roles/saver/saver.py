@@ -12,8 +12,8 @@ import io
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -136,22 +136,29 @@ def save(
             reporter = ProgressReporter(
                 progress, plan_reader.plan, collected, statement, settings.results, attempts, outlook
             )
-            try:
+            with _full_disk_reported(reporter):
                 outputs = _save(broker, settings, stop, plan_reader, collected, spool, reporter, announcer)
-            except (OSError, InputError) as error:
-                if is_disk_full(error):
-                    reporter.fail(str(error))
-                raise
             if outputs is None:
                 return False
-            reporter.publish(ProgressPhase.DONE, outputs)
             changed = partial(reporter.publish, ProgressPhase.DONE, outputs)
+            changed()
             if announcer is not None and not announcer.written(outputs, changed):
                 return False
     if settings.delete_collected:
         broker.delete_topic(topics.collected)
     log.info("%d pixels written to %s", sum(map(len, plan_reader.plan.levels.values())), outputs[0])
     return True
+
+
+@contextmanager
+def _full_disk_reported(reporter: ProgressReporter) -> Iterator[None]:
+    """Show a full disk in the progress; the error is raised all the same."""
+    try:
+        yield
+    except (OSError, InputError) as error:
+        if is_disk_full(error):
+            reporter.fail(str(error))
+        raise
 
 
 def save_now(broker: Broker, topics: ScanTopics, settings: SaverSettings) -> ScanResult:
