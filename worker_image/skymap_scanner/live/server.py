@@ -10,6 +10,7 @@ import asyncio
 import json
 import socket
 import ssl
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -91,7 +92,7 @@ class Places:
             self._taken -= 1
 
 
-class Pages:
+class Pages(ABC):
     """Answers the requests of browsers, and limits how many it answers at a time.
 
     A subclass decides who is admitted, and which scans there are.
@@ -128,25 +129,25 @@ class Pages:
         app.router.add_get("/scans/{name}/report", self._report)
         return app
 
+    @abstractmethod
     async def refusal(self, request: web.Request) -> web.StreamResponse | None:
         """Return the answer to a request that is not admitted; None if it is."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def first(self, request: web.Request) -> web.StreamResponse:
         """Answer with the first page."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def page(self, request: web.Request) -> web.StreamResponse:
         """Answer with the page of a scan."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def follower(self, request: web.Request) -> Followed:
         """Return what follows the scan of a request; raises HTTPNotFound if there is no such scan."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def known(self, request: web.Request) -> Followed | None:
         """Return what follows the scan of a request; None if nothing does."""
-        raise NotImplementedError
 
     def stream(self, request: web.Request, follower: Followed) -> AsyncIterator[bytes]:
         """Return the events of a scan, from those that the browser has received on."""

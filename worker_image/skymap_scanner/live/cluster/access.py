@@ -22,7 +22,7 @@ from skymap_api.text import is_token
 
 #: How long an answer is cached (s), and how many answers about tokens and about permissions are.
 TRUST_TIME, MAX_USERS, MAX_RIGHTS = 30.0, 1000, 20_000
-#: How many answers about lists are remembered, and most reviews at a time for them.
+#: How many answers about lists are cached, and most reviews at a time for them.
 MAX_LISTS, REVIEWS = 200, 8
 #: Longest token: a browser stores no longer cookie. Most groups that a proxy may name, and longest name (characters).
 MAX_TOKEN, MAX_GROUPS, MAX_NAME = 3800, 100, 253
