@@ -3,7 +3,7 @@
     plan, collected ─▶ progress, partial result ─▶ .i3 file and results
 
 It reads ``collected`` from its start and acknowledges nothing. A saver that restarts, whenever it ended, reads
-everything again and writes the same files.
+everything again and writes the same files. Once they are written and the topic is deleted, it has nothing to do.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Protocol
 
 from skymap_api.names import ScanTopics
-from skymap_api.progress import ProgressPhase
+from skymap_api.progress import Progress, ProgressPhase
 from skymap_api.resource.status import NoticesStatus
 from skymap_scanner.atomic_file import make_folder
 from skymap_scanner.broker.protocol import Broker
-from skymap_scanner.errors import InputError
+from skymap_scanner.errors import BrokerDenied, InputError
 from skymap_scanner.i3 import Frame, FrameWriter, read_frames
 from skymap_scanner.report import ScanReport
 from skymap_scanner.results import ScanResult, check_formats, write_results
@@ -102,9 +102,10 @@ def save(
     """Wait for all pixels, write the files and announce them: True when done, False if a stop was requested first.
 
     ``attempts``: a caller that tries again after an error passes the same object each time; the progress then shows why
-    the last attempt failed. Raises InputError if the scan is not the expected one, or a file cannot be written;
-    BrokerError if the broker rejects a request; BrokerUnavailable if it cannot be reached. Too little memory for the
-    results is such an error at once, too little disk is shown in the progress as long as that lasts.
+    the last attempt failed. Raises InputError if the scan is not the expected one, a file cannot be written, or the
+    best fits were deleted and the files are elsewhere; BrokerError if the broker rejects a request; BrokerUnavailable
+    if it cannot be reached. Too little memory for the results is such an error at once, too little disk is shown in the
+    progress as long as that lasts.
     """
     check_formats(settings.formats)
     _make_folders_unless_full(settings)
@@ -116,6 +117,10 @@ def save(
         if scan is None:
             return False
         check_expected(scan, settings)
+        last = read_progress(broker, topics.progress)
+        if last is not None and last.phase is ProgressPhase.DONE and _is_missing(broker, topics.collected):
+            _check_written(last, settings)
+            return True
         if announcer is not None:
             announcer.began(scan)
         need = requirements_of(scan)
@@ -127,7 +132,7 @@ def save(
             Spool(settings.output.parent) as spool,
         ):
             outlook = Outlook(
-                last=read_progress(broker, topics.progress),
+                last=last,
                 left_out="; ".join(left_out),
                 shortage=lambda: lacking_disk(need.disk_of(formats) - spool.size, settings.output.parent),
                 notices=lambda: None if announcer is None else announcer.status(),
@@ -148,6 +153,24 @@ def save(
         broker.delete_topic(topics.collected)
     log.info("%d pixels written to %s", sum(map(len, plan_reader.plan.levels.values())), outputs[0])
     return True
+
+
+def _is_missing(broker: Broker, topic: str) -> bool:
+    """Return whether a topic is missing; False where this role may not list topics."""
+    try:
+        return topic not in broker.topics(topic)
+    except BrokerDenied:
+        return False
+
+
+def _check_written(last: Progress, settings: SaverSettings) -> None:
+    """Check that the files of a scan whose best fits are deleted are here; raises InputError if they are not."""
+    folders = {settings.output.parent, settings.results}
+    for name in last.outputs:
+        if not any((folder / name).exists() for folder in folders):
+            where = " or ".join(sorted(map(str, folders)))
+            raise InputError(f"the files of this scan are written, its best fits deleted: {name} is not in {where}")
+    log.info("the files of this scan are written already, its best fits deleted")
 
 
 @contextmanager
