@@ -259,6 +259,20 @@ def test_saver_rejects_an_unexpected_scan(scan: MakeScan, expected: dict[str, ob
         one.run()
 
 
+@pytest.mark.parametrize(
+    ("invalid", "why"),
+    [
+        ({"output": Path("out.fits")}, r"out\.fits: the name must end in \.i3"),
+        ({"area": "x,y"}, "is not NSIDE,PIXEL,COUNT"),
+        ({"pixels": "abc"}, "is neither a pixel nor a range"),
+    ],
+)
+def test_invalid_option_ends_the_saver_before_a_scan(scan: MakeScan, invalid: dict[str, object], why: str) -> None:
+    one = scan("1:0")
+    with one.open() as broker, pytest.raises(InputError, match=why):
+        save(broker, one.topics, replace(one.saver, **invalid), Stop())  # type: ignore[arg-type]
+
+
 def test_different_scan_of_the_same_name_is_rejected(scan: MakeScan) -> None:
     one = scan("1:0")
     one.run()

@@ -27,6 +27,7 @@ from skymap_scanner.atomic_file import make_folder
 from skymap_scanner.broker.protocol import Broker
 from skymap_scanner.errors import BrokerDenied, InputError
 from skymap_scanner.i3 import Frame, FrameWriter, read_frames
+from skymap_scanner.i3.compression import compressor
 from skymap_scanner.report import ScanReport
 from skymap_scanner.results import ScanResult, check_formats, write_results
 from skymap_scanner.roles.fit_validation import FitValidator
@@ -107,7 +108,7 @@ def save(
     if it cannot be reached. Too little memory for the results is such an error at once, too little disk is shown in the
     progress as long as that lasts.
     """
-    check_formats(settings.formats)
+    _check_settings(settings)
     _make_folders_unless_full(settings)
     with (
         PlanReader(broker, topics.plan) as plan_reader,
@@ -153,6 +154,16 @@ def save(
         broker.delete_topic(topics.collected)
     log.info("%d pixels written to %s", sum(map(len, plan_reader.plan.levels.values())), outputs[0])
     return True
+
+
+def _check_settings(settings: SaverSettings) -> None:
+    """Check what needs no scan, so that nobody waits for one in vain; raises InputError."""
+    check_formats(settings.formats)
+    compressor(settings.output)
+    if settings.area is not None:
+        parse_area(settings.area)
+    if settings.pixels is not None:
+        read_ranges(settings.pixels)
 
 
 def _is_missing(broker: Broker, topic: str) -> bool:
