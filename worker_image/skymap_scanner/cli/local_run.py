@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from skymap_api.text import shell_line
 from skymap_scanner.cli.broker_options import BrokerOptions
 from skymap_scanner.cli.display import show_results
 from skymap_scanner.cli.notice_options import notices_of
+from skymap_scanner.cli.options import STATE_VARIABLE
 from skymap_scanner.cli.page_process import PageProcess, live_page
 from skymap_scanner.cli.progress_display import progress_display
 from skymap_scanner.cli.scan_folder import (
@@ -264,7 +266,7 @@ def _write_other_formats(request: RunRequest, record: Record) -> None:
 
 
 def _local_scan(request: RunRequest) -> LocalScan:
-    folder = request.folder
+    folder, state = request.folder, os.environ.get(STATE_VARIABLE)
     scan = LocalScan(
         event=folder / EVENT_FILE,
         folder=folder,
@@ -273,6 +275,7 @@ def _local_scan(request: RunRequest) -> LocalScan:
         output=folder / f"{{stem}}{request.suffix}",
         formats=request.written,
         max_task_seconds=request.max_task_seconds,
+        state=Path(state) if state else None,
     )
     if request.broker is None:
         return scan

@@ -17,6 +17,9 @@ from skymap_scanner.errors import InputError
 if TYPE_CHECKING:
     from skymap_scanner.event.selection import EventSelection
 
+#: Environment variable with the folder in which workers record their tasks in flight.
+STATE_VARIABLE = "SKYMAP_STATE"
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 

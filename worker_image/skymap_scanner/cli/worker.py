@@ -50,7 +50,7 @@ from skymap_scanner.cli.role_process import start_role
 @click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),
-    envvar="SKYMAP_STATE",
+    envvar=options.STATE_VARIABLE,
     help="Folder where workers record their in-flight task, so that the next worker on this machine reports a crash; "
     "in a pod, a volume that outlives its containers.  [default: in the system's temporary folder]",
 )

@@ -10,7 +10,6 @@ from skymap_scanner.broker.access import embedded_url
 from skymap_scanner.roles.worker.crash_reports import (
     CrashReport,
     CrashWatch,
-    attempt_number,
     decode_crash_report,
     reason_to_give_up,
     task_identity,
@@ -59,17 +58,8 @@ def test_crashes_are_counted_by_task_without_duplicates(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("delivered", "died", "attempt"),
-    [(1, 0, 1), (1, 1, 2), (4, 0, 4), (4, 9, 10), (11, 2, 11)],
-)
-def test_attempt_number_is_the_larger_count(delivered: int, died: int, attempt: int) -> None:
-    assert attempt_number(delivered, [report(f"{number}") for number in range(died)]) == attempt
-
-
-@pytest.mark.parametrize(
     ("ended", "hung", "reason"),
     [
-        (0, 0, "given up after 3 attempts: they ended or hung their workers"),
         (3, 0, "given up after 3 attempts: 3 ended their worker (killed or crashed)"),
         (0, 3, "given up after 3 attempts: 3 took longer than 600 s"),
         (1, 2, "given up after 3 attempts: 1 ended their worker (killed or crashed), 2 took longer than 600 s"),
@@ -77,4 +67,4 @@ def test_attempt_number_is_the_larger_count(delivered: int, died: int, attempt: 
 )
 def test_reason_distinguishes_crashes_from_hangs(ended: int, hung: int, reason: str) -> None:
     reports = [report(f"e{n}") for n in range(ended)] + [report(f"h{n}", hung_at="File x") for n in range(hung)]
-    assert reason_to_give_up(3, reports) == reason
+    assert reason_to_give_up(reports) == reason

@@ -17,7 +17,7 @@ from skymap_scanner.errors import InputError, ReconstructionError
 from skymap_scanner.roles.full_disk import retry_while_disk_full
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.worker.crash_reports import CrashReport
-from skymap_scanner.roles.worker.in_flight import InFlightFile, read_in_flight_file, scan_folder
+from skymap_scanner.roles.worker.in_flight import InFlightFile, forget_crashes, read_in_flight_file, scan_folder
 
 HOLD = """
 import os, re, signal, sys, time
@@ -96,6 +96,19 @@ def test_worker_killed_between_tasks_is_not_reported(tmp_path: Path) -> None:
     assert len(list((tmp_path / "scan").iterdir())) == 1
     assert reported(tmp_path / "scan") == []
     assert not (tmp_path / "scan").exists()
+
+
+def test_forgotten_crash_is_not_reported(tmp_path: Path) -> None:
+    folder = tmp_path / "scan"
+    forget_crashes(folder)  # not there
+    lives, killed = start(folder, "sleep"), start(folder, "sleep")
+    killed.kill()
+    end(killed)
+    forget_crashes(folder)
+    assert reported(folder) == []
+    lives.kill()
+    end(lives)
+    assert len(reported(folder)) == 1
 
 
 def test_reported_error_is_not_a_crash(tmp_path: Path) -> None:

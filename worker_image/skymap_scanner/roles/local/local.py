@@ -29,6 +29,7 @@ from skymap_scanner.roles.producer.planning import ScanSettings
 from skymap_scanner.roles.scans import latest_progress
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.topics import create_topics
+from skymap_scanner.roles.worker.in_flight import forget_crashes, scan_folder
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,8 @@ class LocalScan:
     """One scan on this machine; the producer reads ``event``, and all files are written to ``folder``.
 
     ``shared``: URL of a shared broker (None: an embedded one in the folder), ``access``: its credentials. ``workers``:
-    number of local workers; with 0 all fits are done by workers elsewhere.
+    number of local workers; with 0 all fits are done by workers elsewhere. ``state``: the folder in
+    which they record their tasks in flight (None: in the system's temporary folder).
     """
 
     event: Path
@@ -55,6 +57,7 @@ class LocalScan:
     max_task_seconds: float = 600.0
     shared: str | None = None
     access: Access = field(default_factory=Access)
+    state: Path | None = None
 
     @property
     def broker(self) -> str:
@@ -103,6 +106,8 @@ def role_commands(scan: LocalScan) -> dict[str, list[str]]:
         saver += ["--format", one]
     expected = ["--expect", scan.settings.reconstruction]
     worker = ["worker", *common, *expected, "--max-task-seconds", str(scan.max_task_seconds)]
+    if scan.state is not None:
+        worker += ["--state", str(scan.state)]
     commands = {f"worker-{number}": worker for number in range(scan.workers)} | {
         "producer": ["producer", str(scan.event), *common, *scan_arguments(scan.settings)],
         "collector": ["collector", *common],
@@ -122,6 +127,8 @@ def run_local(scan: LocalScan, show: Callable[[Progress], None], stop: Stop, sta
     topics = ScanTopics.of(scan.settings.name)
     with locked(scan.folder), open_broker(scan.broker, scan.access) as broker:
         create_topics(broker, topics)
+        if scan.workers:  # a worker that ended with an earlier run has not crashed
+            forget_crashes(scan_folder(scan.state, broker.url, topics.to_be_scanned))
         with broker.reader(topics.progress) as progress, broker.reader(topics.crash_reports) as crash_reports:
             done = 0
             try:

@@ -1,7 +1,8 @@
 """Reports of worker crashes, counted by task, so that a task that crashes every worker is given up.
 
-Apache Pulsar forgets how often a message was delivered when the consumer that held it dies. So the next worker on the
-same machine publishes a crash report (`in_flight` finds the crash), and every worker reads the reports.
+How often a broker has delivered a task says nothing of crashes: a machine that loses its power, or a `run` that is
+killed, has every task in flight delivered again. So the next worker on the same machine publishes a crash report
+(`in_flight` finds the crash), and every worker reads the reports.
 """
 
 from __future__ import annotations
@@ -62,20 +63,15 @@ def task_identity(payload: bytes, properties: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def attempt_number(delivered: int, reports: Sequence[CrashReport]) -> int:
-    """Return the number of this attempt: the larger of the broker's delivery count and the crash reports plus one."""
-    return max(delivered, 1 + len(reports))
-
-
-def reason_to_give_up(attempts: int, reports: Sequence[CrashReport]) -> str:
-    """Return why a task is given up after ``attempts`` attempts."""
+def reason_to_give_up(reports: Sequence[CrashReport]) -> str:
+    """Return why a task is given up after these crashes of its workers, at least one."""
     hung = [report for report in reports if report.hung_at]
     known = []
     if len(reports) > len(hung):
         known.append(f"{len(reports) - len(hung)} ended their worker (killed or crashed)")
     if hung:
         known.append(f"{len(hung)} took longer than {hung[-1].limit:g} s")
-    return f"given up after {attempts} attempts: {', '.join(known) or 'they ended or hung their workers'}"
+    return f"given up after {len(reports)} attempts: {', '.join(known)}"
 
 
 class CrashWatch(Closing):

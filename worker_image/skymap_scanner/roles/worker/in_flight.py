@@ -4,6 +4,8 @@ Every worker keeps a small file, locked (``flock``) while the worker lives; the 
 ends. A file that nobody locks and that names a task means that a worker crashed on that task. The files only need to
 survive processes, not the machine, so nothing is synchronised to disk and a task costs a few microseconds.
 
+A worker that ends with its `run` has not crashed: the next `run` forgets the files that are left (`forget_crashes`).
+
 A fit that takes too long ends its process. Native code may hold Python's global lock for ever, so Python code cannot
 stop it; the alarm signal can, and its handler writes the traceback of the worker to the file.
 """
@@ -112,17 +114,14 @@ class InFlightFile(Closing):
 
     def report_crashes(self, publish: Callable[[CrashReport], None]) -> None:
         """Publish the crashes of all workers that left a file here; a file is removed once ``publish`` has returned."""
-        with _as_input_error(self._folder):
-            for path in self._folder.iterdir() if self._folder.is_dir() else ():
-                if path == self._path:
-                    continue
-                with _abandoned(path) as file:
-                    if file is not None:
-                        report = read_in_flight_file(os.pread(file, TRACEBACK_OFFSET + LONGEST_TRACEBACK, 0))
-                        if report is not None:
-                            log.warning("%s", report)
-                            publish(report)
-                        path.unlink(missing_ok=True)
+
+        def handle(content: bytes) -> None:
+            report = read_in_flight_file(content)
+            if report is not None:
+                log.warning("%s", report)
+                publish(report)
+
+        _take_abandoned(self._folder, handle)
 
     def close(self) -> None:
         """Remove the file, unless a task is still recorded, which then counts as a crash; safe to repeat."""
@@ -136,6 +135,13 @@ class InFlightFile(Closing):
                 self._folder.rmdir()
         os.close(self._file)
         self._file = -1
+
+
+def forget_crashes(folder: Path) -> None:
+    """Remove the files that workers have left in ``folder``, without a report; raises InputError if it cannot be."""
+    _take_abandoned(folder, lambda _: None)
+    with contextlib.suppress(OSError):  # workers use it, or it is not there
+        folder.rmdir()
 
 
 def read_in_flight_file(content: bytes) -> CrashReport | None:
@@ -161,6 +167,16 @@ def _make_file(folder: Path) -> tuple[Path, int]:
         if _locked(file) and os.fstat(file).st_nlink:
             return path, file
         os.close(file)  # another worker has removed it as abandoned, before it was locked
+
+
+def _take_abandoned(folder: Path, handle: Callable[[bytes], None]) -> None:
+    """Call ``handle`` with the content of each file whose worker has ended, and remove the file after that."""
+    with _as_input_error(folder):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            with _abandoned(path) as file:
+                if file is not None:
+                    handle(os.pread(file, TRACEBACK_OFFSET + LONGEST_TRACEBACK, 0))
+                    path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -192,5 +208,5 @@ def _as_input_error(path: Path | str) -> Iterator[None]:
     except OSError as error:
         raise InputError(
             f"{error.filename or path}: {error.strerror}; a worker must be able to write there. Choose another "
-            "folder with --state"
+            "folder with --state (SKYMAP_STATE)"
         ) from error

@@ -29,7 +29,7 @@ from skymap_scanner.roles.readers import PlanReader, RejectedMessages
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import Task, checked_fit, fit_frame
 from skymap_scanner.roles.work import WORK_PROPERTY, Work, encode_work, worker_name
-from skymap_scanner.roles.worker.crash_reports import CrashReport, CrashWatch, attempt_number, reason_to_give_up
+from skymap_scanner.roles.worker.crash_reports import CrashReport, CrashWatch, reason_to_give_up
 from skymap_scanner.roles.worker.fitters import Fitters, ReceivedTask, decode_task_message
 from skymap_scanner.roles.worker.in_flight import InFlightFile
 
@@ -131,12 +131,12 @@ def _fit_tasks(
                 if not fitted:
                     _check_any_own(rejected, error)
                 continue
-            started, attempt = time.time(), attempt_number(message.attempts, crashes.of(task.identity))
-            clock = time.monotonic()
-            fit = _fit_or_give_up(task, attempt, crashes.of(task.identity), fitters, in_flight, settings)
+            crashed = crashes.of(task.identity)
+            started, clock = time.time(), time.monotonic()
+            fit = _fit_or_give_up(task, crashed, fitters, in_flight, settings)
             seconds = time.monotonic() - clock
             payload = fit_frame(task.frame, fit, fitters.name)
-            work = Work(worker=name, began=started, ended=started + seconds, attempt=attempt)
+            work = Work(worker=name, began=started, ended=started + seconds, attempt=1 + len(crashed))
             properties = {**message.properties, WORK_PROPERTY: encode_work(work)}
             pending.publish(message, Outgoing(payload, key=message.key, properties=properties))
             if seconds >= FLUSH_AFTER:
@@ -164,16 +164,15 @@ def _check_any_own(rejected: RejectedMessages, last: BrokerError) -> None:
 
 def _fit_or_give_up(
     received: ReceivedTask,
-    attempt: int,
     crashes: Sequence[CrashReport],
     fitters: Fitters,
     in_flight: InFlightFile,
     settings: WorkerSettings,
 ) -> Fit:
-    """Fit a task, or return a failed fit if it has been attempted too often."""
+    """Fit a task, or return a failed fit if it has crashed too many workers."""
     task = received.task
-    if attempt > settings.max_attempts:
-        return failed_fit(task.start, FitStatus.GeneralFailure, reason_to_give_up(attempt - 1, crashes))
+    if len(crashes) >= settings.max_attempts:
+        return failed_fit(task.start, FitStatus.GeneralFailure, reason_to_give_up(crashes))
     with in_flight.task(received.identity, task.name, settings.max_task_seconds):
         return _fit(fitters.of(task), task)
 
