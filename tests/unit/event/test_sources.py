@@ -100,7 +100,7 @@ def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch, frames: list[Fr
 
 def test_standard_input_is_limited_in_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(bytes(1001))))
-    with pytest.raises(InputError, match="standard input: more than the 1000 bytes allowed"):
+    with pytest.raises(InputError, match="standard input: larger than the 1000 bytes allowed"):
         read_event("-", limits=DownloadLimits(size=1000))
 
 

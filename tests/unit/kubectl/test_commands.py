@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -69,6 +71,23 @@ def test_demo_submits_the_event_that_run_scans() -> None:
     ((key, carried),) = config_map["binaryData"].items()
     assert scan["spec"]["event"]["configMap"] == {"name": config_map["metadata"]["name"], "key": key}
     assert base64.b64decode(carried) == demo_event_path().read_bytes()
+
+
+@pytest.mark.parametrize("source", ["pipe", "-"])
+def test_event_that_is_read_only_once_is_submitted_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    content = demo_event_path().read_bytes()
+    threading.Thread(target=Path("pipe").write_bytes, args=(content,), daemon=True).start()
+    given = content if source == "-" else None
+    printed = CliRunner().invoke(group, ["submit", source, "--dry-run"], input=given)
+    assert printed.exit_code == 0, printed.output
+    config_map, scan = yaml.safe_load_all(printed.stdout)
+    ((key, carried),) = config_map["binaryData"].items()
+    assert (base64.b64decode(carried), key) == (content, "event")
+    assert scan["metadata"]["name"] == read_event(str(demo_event_path())).name.replace(".", "-")
 
 
 def test_file_that_is_too_large_to_submit_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:

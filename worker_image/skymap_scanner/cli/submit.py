@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from skymap_api.limited_file import read_limited
 from skymap_scanner.cli import options
 from skymap_scanner.cli.kubectl_options import command_line, with_kubectl
 from skymap_scanner.errors import InputError
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @click.option("--wait", is_flag=True, help="Show the scan live until it is finished; exit code 1 if it fails.")
 @click.option("--dry-run", is_flag=True, help="Print the manifests (YAML) instead of submitting them.")
 def command(event: str, kubectl: Kubectl, wait: bool, dry_run: bool, **given: Any) -> None:
-    """Have a cluster scan EVENT: a URL, an event's file, a SkymapScan manifest (.yaml), or the word demo.
+    """Have a cluster scan EVENT: a URL, an event's file, - (standard input), a SkymapScan manifest (.yaml), or demo.
 
     A file is sent in a ConfigMap, of at most 1 MiB. A manifest is sent unchanged. Repeating the command is safe: a
     different scan of the same name is rejected, never changed.
@@ -167,21 +167,17 @@ def _event(
 
     if "://" in event:
         return check_object_name(name or name_of_url(event)), {"url": event}, None
-    path = Path(event)
-    if event == "demo" and not path.exists():
+    if event == "demo" and not Path(event).exists():
         from skymap_scanner.event.demo import demo_event_path
 
-        name, path = name or "demo", demo_event_path()
+        name, event = name or "demo", str(demo_event_path())
     from skymap_scanner.event.download_options import DownloadLimits
-    from skymap_scanner.event.sources import read_event
+    from skymap_scanner.event.sources import decode_event, place_of, read_content
 
-    # Read the file to reject an invalid one here, not on the cluster.
-    found = read_event(str(path), select=options.parse_select(select), pulse_series=pulses)
+    content = read_content(event, DownloadLimits())  # once: a pipe cannot be read again
+    # Decode it to reject an invalid event here, not on the cluster.
+    found = decode_event(io.BytesIO(content), place_of(event), options.parse_select(select), pulses)
     chosen = check_object_name(name or label(found.name))
-    try:
-        with path.open("rb") as file:
-            content = read_limited(file, DownloadLimits().size)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
-    config_map = event_config_map(chosen, path.name, content)
+    file = Path(event).name if event != "-" and Path(event).is_file() else "event"
+    config_map = event_config_map(chosen, file, content)
     return chosen, event_of_config_map(config_map), config_map

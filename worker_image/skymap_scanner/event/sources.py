@@ -8,9 +8,11 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
+from skymap_api.limited_file import read_limited
 from skymap_api.text import printable_line
 from skymap_scanner.errors import I3Error, InputError
 from skymap_scanner.event.download_options import Credentials, DownloadLimits, allowed_addresses
@@ -69,40 +71,43 @@ def read_event(
         When the source cannot be read, holds no event, or not the one selected; the message names the source.
     """
     limits = limits or DownloadLimits()
-    if source == "-":
-        return decode_event(_standard_input(limits), "standard input", select, pulse_series)
     if "://" in source:
         content = _downloaded(source, credentials or Credentials.from_environment(os.environ), limits)
         return decode_event(io.BytesIO(content), source.partition("?")[0], select, pulse_series)
+    place = place_of(source)
+    with _opened(source, place) as file:
+        rewinds = source != "-" and file.seekable()
+        stream = file if rewinds else io.BytesIO(read_limited(file, limits.size))
+        return decode_event(stream, place, select, pulse_series)
+
+
+def read_content(source: str, limits: DownloadLimits) -> bytes:
+    """Return all bytes of a path or of the standard input, ``-``; raises InputError as ``read_event``."""
+    place = place_of(source)
+    with _opened(source, place) as file:
+        return read_limited(file, limits.size)
+
+
+def place_of(source: str) -> str:
+    """Return what messages call a path or the standard input."""
+    return "standard input" if source == "-" else source
+
+
+@contextmanager
+def _opened(source: str, place: str) -> Iterator[BinaryIO]:
     if "\0" in source:
         raise InputError(f"{source!r} cannot be the path of a file")
     try:
-        with Path(source).open("rb") as file:
-            stream = file if file.seekable() else _in_memory(file, source, limits)
-            return decode_event(stream, source, select, pulse_series)
-    except OSError as error:
-        raise InputError(f"{source}: {error.strerror or error}") from error
-
-
-def _standard_input(limits: DownloadLimits) -> BinaryIO:
-    try:
-        return _in_memory(sys.stdin.buffer, "standard input", limits)
-    except OSError as error:  # such as one that is open for writing only
-        raise InputError(f"standard input: {error.strerror or error}") from error
+        with nullcontext(sys.stdin.buffer) if source == "-" else Path(source).open("rb") as file:
+            yield file
+    except OSError as error:  # also of a standard input that is open for writing only
+        raise InputError(f"{place}: {error.strerror or error}") from error
 
 
 def _downloaded(url: str, credentials: Credentials | None, limits: DownloadLimits) -> bytes:
     from skymap_scanner.event.download import download  # noqa: PLC0415 - httpx takes 0.1 s, in every role
 
     return download(url, credentials, addresses=allowed_addresses(os.environ), limits=limits)
-
-
-def _in_memory(stream: BinaryIO, place: str, limits: DownloadLimits) -> BinaryIO:
-    """Read what cannot be rewound, such as a pipe."""
-    content = stream.read(limits.size + 1)
-    if len(content) > limits.size:
-        raise InputError(f"{place}: more than the {limits.size} bytes allowed")
-    return io.BytesIO(content)
 
 
 def decode_event(
