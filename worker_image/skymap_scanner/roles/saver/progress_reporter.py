@@ -32,7 +32,7 @@ from skymap_scanner.scan.plan import Plan
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two progress snapshots, and between two partial results.
+#: Least seconds between two progress snapshots, and between two partial results.
 PROGRESS_INTERVAL, PARTIAL_INTERVAL = 1.0, 10.0
 
 #: The partial result, in the folder of the results.
@@ -85,6 +85,11 @@ class Rate:
         return (after - before) / (end - start) if end > start else 0.0
 
 
+def _next(began: float, interval: float) -> float:
+    """Return when to do again what has just ended: after the interval, and for at most 5 % of the time."""
+    return began + max(interval, 20 * (time.monotonic() - began))
+
+
 class ProgressReporter:
     """Publishes progress snapshots and writes the partial result while the saver collects pixels."""
 
@@ -132,17 +137,15 @@ class ProgressReporter:
         rounds = self._best_fits.rounds
         if self._behind or self._attempts.blocked(rounds):
             return
-        now = time.monotonic()
-        if now >= self._next_progress:
+        if (began := time.monotonic()) >= self._next_progress:
             self.publish(ProgressPhase.SCANNING)
-            cost = time.monotonic() - now
-            self._next_progress = now + max(PROGRESS_INTERVAL, 20 * cost)  # at most 5 % of the time
-        if now >= self._next_partial and rounds > self._partial_rounds:
-            self._next_partial = now + PARTIAL_INTERVAL
+            self._next_progress = _next(began, PROGRESS_INTERVAL)
+        if (began := time.monotonic()) >= self._next_partial and rounds > self._partial_rounds:
             self._partial_rounds = rounds
             write_atomically(
                 self._folder / PARTIAL, result_to_json(scan_result(self._plan, self._best_fits, self._statement))
             )
+            self._next_partial = _next(began, PARTIAL_INTERVAL)
 
     def _statement(self, pixel: Pixel) -> FitStatement:
         """Return what a fit states; nothing where a full disk has lost it, since progress is reported even then."""
