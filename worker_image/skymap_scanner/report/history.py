@@ -27,8 +27,7 @@ BLOCK = 4096
 class FitRecord(NamedTuple):
     """One fit: its nside (0: a re-simulation), pixel (RING), round and seed, -ln L (NaN: failed), and the work on it.
 
-    ``began`` and ``ended`` are seconds since 1970 by the clock of ``worker``. ``failure`` says why the best fit of a
-    failed round failed.
+    ``began`` and ``ended`` are seconds since 1970 by the clock of ``worker``. ``failure`` says why the fit failed.
     """
 
     nside: int

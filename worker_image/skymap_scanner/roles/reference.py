@@ -116,7 +116,7 @@ def reference() -> str:
             "A best fit is the frame of the best fit in a round of a pixel: that of the first seeds, or of the others.",
             "A pixel has a second round only if the plan says so. With `keepAllSeeds`, the frames of the round's other",
             f"seeds follow in the same message. The property `{WORK_PROPERTY}` is a list of the work on all fits of",
-            "the round, each with its `seed` and `llh`.\n",
+            "the round, each with its `seed` and `llh`, and with its `failure` if it failed.\n",
             "## Plan\n",
             "Each message is one JSON object, whose `kind` names its form. Ranges of pixels are written as",
             "`3,7,20-31`.\n",

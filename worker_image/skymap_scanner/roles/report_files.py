@@ -27,8 +27,8 @@ from skymap_scanner.scan.seeds import Round
 MAX_HISTORY = 100 * MAX_ROWS
 
 
-def fit_records(one: Round, works: Iterable[SeedWork], reason: str) -> Iterator[FitRecord]:
-    """Yield the records of the fits of a round; ``reason``: why its best fit failed, if it did."""
+def fit_records(one: Round, works: Iterable[SeedWork]) -> Iterator[FitRecord]:
+    """Yield the records of the fits of a round."""
     for work in works:
         yield FitRecord(
             nside=one.pixel.nside,
@@ -40,7 +40,7 @@ def fit_records(one: Round, works: Iterable[SeedWork], reason: str) -> Iterator[
             began=round(work.began, 3),  # as in the file, so that a report made from it is the same
             ended=round(work.ended, 3),
             attempt=work.attempt,
-            failure=reason if work.llh is None else "",
+            failure=work.failure,
         )
 
 

@@ -20,6 +20,8 @@ from skymap_api.text import bounded_line
 WORK_PROPERTY = "work"
 #: Longest name of a worker (characters), latest time (s since 1970), and most attempts that are read.
 MAX_WORKER, MAX_TIME, MAX_ATTEMPTS = 200, 1e11, 10**6
+#: Longest text of a failure that is kept (characters).
+MAX_FAILURE = 200
 #: Longest property that is read (bytes): that of 7 seeds has 1 kB.
 MAX_PROPERTY = 1 << 14
 
@@ -46,6 +48,8 @@ class SeedWork(Work):
     """Number of the seed."""
     llh: float | None = Field(allow_inf_nan=False)
     """-ln L; None if the fit failed."""
+    failure: str = Field(default="", max_length=MAX_FAILURE)
+    """Why the fit failed, in one line."""
 
 
 _ROUND = TypeAdapter(list[SeedWork])

@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from skymap_api.text import bounded_line
 from skymap_scanner.broker.protocol import Message, Outgoing
 from skymap_scanner.roles.fit_validation import FitValidator, RejectedFitError, TaskName
 from skymap_scanner.roles.readers import RejectedMessages
-from skymap_scanner.roles.task_frames import PixelFit
-from skymap_scanner.roles.work import WORK_PROPERTY, SeedWork, decode_work, encode_round
+from skymap_scanner.roles.task_frames import PixelFit, decode_statement
+from skymap_scanner.roles.work import MAX_FAILURE, WORK_PROPERTY, SeedWork, decode_work, encode_round
 from skymap_scanner.scan.best_fits import CompleteRound, SeedFit, Slots
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
@@ -162,7 +163,13 @@ def _works(complete: CompleteRound[Message]) -> Iterator[SeedWork]:
     """Yield the work on the fits of a round that state it."""
     for fit in complete.fits:
         if (work := decode_work(fit.source.properties)) is not None:
-            yield SeedWork(seed=fit.seed, llh=None if math.isnan(fit.llh) else fit.llh, **work.model_dump())
+            failed = math.isnan(fit.llh)
+            yield SeedWork(
+                seed=fit.seed,
+                llh=None if failed else fit.llh,
+                failure=bounded_line(decode_statement(fit.source.payload).reason, MAX_FAILURE) if failed else "",
+                **work.model_dump(),
+            )
 
 
 class RejectedFits:

@@ -94,9 +94,7 @@ def fit_history(plan: Plan, best_fits: BestFits, spool: Spool) -> Iterator[FitRe
     for pixel in (*plan.planned(), *plan.resimulations):
         for one in (Round(pixel, number) for number in range(plan.rounds_of(pixel))):
             if best_fits.has(one):
-                works = sorted(spool.work(one), key=lambda work: work.seed)
-                failed = any(work.llh is None for work in works)
-                yield from fit_records(one, works, spool.statement(one).reason if failed else "")
+                yield from fit_records(one, sorted(spool.work(one), key=lambda work: work.seed))
 
 
 def with_event(report: ScanReport, broker: Broker, collected: BestFitReader, spool: Spool) -> ScanReport:
