@@ -14,7 +14,6 @@ import click
 from rich.console import Console
 
 from skymap_api.exit_codes import ExitCode
-from skymap_api.names import RESULT_FORMATS
 from skymap_api.progress import Progress, ProgressPhase
 from skymap_api.resource import Simulation
 from skymap_api.text import shell_line
@@ -42,7 +41,7 @@ from skymap_scanner.file_systems import check_local
 from skymap_scanner.machine import worker_count
 from skymap_scanner.reconstruction import load, software_of
 from skymap_scanner.reconstruction.locate import check_can_locate
-from skymap_scanner.results import ScanResult, write_results
+from skymap_scanner.results import ScanResult, choose_formats, write_results
 from skymap_scanner.roles.local.local import BROKER_FILE, LocalScan, broker_arguments, locked, run_local
 from skymap_scanner.roles.local.local_role import StartRole
 from skymap_scanner.roles.local.record import FILE as RECORD_FILE
@@ -167,8 +166,8 @@ def _show_finished(request: RunRequest, record: Record) -> None:
     """Show the results of a finished scan, and complete the clean-up and the notices of an interrupted run."""
     folder = request.folder
     click.echo(f"{folder} holds this scan already, finished (--restart scans again).", err=True)
-    if record.formats != request.record.formats:
-        _write_other_formats(request, record)
+    if missing := _missing_formats(request.formats, record.formats):
+        _write_other_formats(folder, record, missing)
     show_results(folder, result_names(folder))
     if working_files(folder):
         with locked(folder):
@@ -247,22 +246,32 @@ def _with_room(request: RunRequest) -> RunRequest:
     return replace(request, written=formats)
 
 
-def _write_other_formats(request: RunRequest, record: Record) -> None:
-    """Write a finished scan in other formats than before, from one of its result files.
+def _missing_formats(named: Sequence[str], written: Sequence[str]) -> list[str]:
+    """Return the formats that a finished scan is not written in yet; without names, it is all that can be written.
+
+    One that was named is written. Of all, some may have been left out.
+    """
+    if not named and not written:
+        return []
+    return [one for one in named or choose_formats() if one not in written]
+
+
+def _write_other_formats(folder: Path, record: Record, formats: Sequence[str]) -> None:
+    """Write a finished scan in further formats, from one of its result files.
 
     Those of an earlier scan in this folder are not there any more: ``--restart`` has deleted them.
     """
-    found = sorted(request.folder.glob("run*.npz")) + sorted(request.folder.glob("run*_*[0-9].json"))
+    found = sorted(folder.glob("run*.npz")) + sorted(folder.glob("run*_*[0-9].json"))
     if not found:
         raise InputError(
-            f"{request.folder} holds neither the json nor the npz file of this finished scan, from which other formats "
-            "are made: --restart scans again"
+            f"{folder} holds neither the json nor the npz file of this finished scan, from which other formats are "
+            "made: --restart scans again"
         )
-    with locked(request.folder):
-        write_results(ScanResult.read(found[0]), request.folder, request.formats or None)
-        if "report" in (request.formats or RESULT_FORMATS):
-            write_report(request.folder, report_of_files(found[0]))
-        write_record(request.folder, replace(record, formats=request.record.formats))
+    with locked(folder):
+        write_results(ScanResult.read(found[0]), folder, formats)
+        if "report" in formats:
+            write_report(folder, report_of_files(found[0]))
+        write_record(folder, replace(record, formats=(*record.formats, *formats)))
 
 
 def _local_scan(request: RunRequest) -> LocalScan:

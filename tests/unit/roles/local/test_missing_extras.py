@@ -99,13 +99,30 @@ def test_finished_scan_is_written_in_other_formats(
     assert second.returncode == 0, second.stderr
     assert "Event: run 1, event 2" in second.stdout
     assert formats_in(out) == {"npz", "summary"}
-    assert json.loads((out / "scan.json").read_text())["formats"] == ["summary"]
+    assert json.loads((out / "scan.json").read_text())["formats"] == ["npz", "summary"]
     assert events.stat().st_mtime_ns == written, "no second scan"
     for path in out.glob("*.npz"):
         path.unlink()
     third = command("run", event_file, "-o", "out", *WORDS, "--format", "json").run()
     assert third.returncode == 1
     assert "holds neither the json nor the npz file of this finished scan" in third.stderr
+
+
+def test_formats_that_are_written_need_neither_json_nor_npz(
+    event_file: Path, tmp_path: Path, command: Callable[..., Command]
+) -> None:
+    out = tmp_path / "out"
+
+    def run(*formats: str) -> tuple[int, dict[str, int]]:
+        named = [word for one in formats for word in ("--format", one)]
+        done = command("run", event_file, "-o", "out", *WORDS, *named).run()
+        return done.returncode, {path.name: path.stat().st_mtime_ns for path in out.glob("run*")}
+
+    code, written = run("moc", "summary")
+    assert (code, formats_in(out)) == (0, {"moc", "summary"})
+    for formats in (["summary", "moc"], ["moc"]):
+        assert run(*formats) == (0, written), formats
+    assert run("moc", "geojson") == (1, written)
 
 
 def test_other_formats_are_those_of_the_scan_that_replaced_another(
