@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from skymap_api.command_line import ScanOptions
-from skymap_scanner.cli import COMMANDS, command_first, group, main
+from skymap_api.names import TopicBases
+from skymap_scanner.cli import COMMANDS, command_first, group, main, options
 from skymap_scanner.cli.settings import scan_options, scan_settings
 from skymap_scanner.errors import InputError
 from skymap_scanner.roles.local.local import scan_arguments
@@ -61,6 +64,31 @@ def test_every_command_has_help_with_an_example() -> None:
         assert result.exit_code == 0, (name, result.output)
         assert "Example" in result.output, name
         assert f"skymap-scanner {name}" in result.output, name
+
+
+def commands_with_topics(found: click.Command, name: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Yield the commands that have options for topics, and the kinds of these topics."""
+    kinds = [one.name for one in found.params if one.name in {one.name for one in fields(TopicBases)}]
+    if kinds:
+        yield name, [kind for kind in kinds if kind is not None]
+    if isinstance(found, click.Group):
+        context = click.Context(found)
+        for inner in found.list_commands(context):
+            if (one := found.get_command(context, inner)) is not None:
+                yield from commands_with_topics(one, f"{name} {inner}".strip())
+
+
+@pytest.mark.parametrize(("name", "kinds"), [*commands_with_topics(group)])
+def test_all_commands_take_the_same_topics_for_one_option(name: str, kinds: list[str]) -> None:
+    @click.command()
+    @options.topics(*kinds)
+    def one(topic_bases: dict[str, str]) -> TopicBases:
+        return TopicBases(**topic_bases)
+
+    assert one([], standalone_mode=False) == TopicBases(), name
+    beside = one(["-t", "persistent://t/n/tasks"], standalone_mode=False)
+    expected = TopicBases("persistent://t/n/tasks", "persistent://t/n/scanned", "persistent://t/n/collected")
+    assert beside == expected, name
 
 
 def test_help_of_run_shows_the_default_levels() -> None:

@@ -71,16 +71,24 @@ def scan_name(*, required: bool) -> Callable[[F], F]:
     return click.option("-n", "--name", required=required, callback=check, help=text)
 
 
-def topics(*kinds: str) -> Callable[[F], F]:
-    """Add the original's topic options of some kinds: to_be_scanned, scanned, collected or metadata.
+#: Topics that are in the namespace of the tasks unless they are named, as those without an option are.
+_BESIDE_TASKS = ("scanned", "collected")
 
-    The command gets one dictionary, ``topic_bases``, arguments of `skymap_api.names.TopicBases`.
+
+def topics(*kinds: str) -> Callable[[F], F]:
+    """Add the original's topic options of some kinds: to_be_scanned, and scanned, collected or metadata.
+
+    The command gets one dictionary, ``topic_bases``, arguments of `skymap_api.names.TopicBases`: the same for the same
+    options, whichever of them a command has.
     """
 
     def decorate(function: F) -> F:
         @functools.wraps(function)
         def with_topics(*arguments: Any, **options: Any) -> Any:
-            bases = {kind: options.pop(kind) for kind in kinds}
+            given = {kind: options.pop(kind) for kind in kinds}
+            namespace, slash, _ = given["to_be_scanned"].rpartition("/")
+            bases = {kind: f"{namespace}{slash}{kind}" for kind in _BESIDE_TASKS}
+            bases |= {kind: base for kind, base in given.items() if base is not None}
             return function(*arguments, topic_bases=bases, **options)
 
         decorated: Any = with_topics
@@ -99,8 +107,10 @@ def _topic(kind: str) -> Callable[[F], F]:
         "metadata": ("-m", "--topic_meta", "the event's frames"),
     }[kind]
     ending = "a checksum is appended" if kind == "metadata" else "NAME- is put before its last part"
-    default = getattr(TopicBases(), kind)
-    return click.option(letter, long, kind, default=default, show_default=True, help=f"Topic of {text}; {ending}.")
+    text = f"Topic of {text}; {ending}."
+    if kind in _BESIDE_TASKS:
+        return click.option(letter, long, kind, help=f"{text}  [default: {kind}, in the namespace of -t]")
+    return click.option(letter, long, kind, default=getattr(TopicBases(), kind), show_default=True, help=text)
 
 
 def end_with_parent(function: F) -> F:

@@ -44,8 +44,7 @@ def command(
     from skymap_scanner.roles.producer.producer import produce
 
     settings = scan_settings(name, scan_options(nside=nside, **scan))
-    scanned = f"{topic_bases['to_be_scanned'].rpartition('/')[0]}/scanned"  # where workers send fits by default
-    topics = ScanTopics.of(name, TopicBases(scanned=scanned, **topic_bases))
+    topics = ScanTopics.of(name, TopicBases(**topic_bases))
     found = read_event(event, select=options.parse_select(select), pulse_series=settings.pulse_series)
     with broker_options.open() as broker:
         done = produce(broker, topics, found, settings, stop)
