@@ -164,6 +164,16 @@ login there, too. */}}
 {{- ternary (list 443 9092) (list (int $digits)) (hasPrefix "gcn" .to) | toJson }}
 {{- end }}
 
+{{/* The ports of a service or admin URL of Pulsar, which may list several hosts, as a JSON list. */}}
+{{- define "skymap-scanner.pulsarPorts" -}}
+{{- $usual := get (dict "pulsar" 6650 "pulsar+ssl" 6651 "http" 80 "https" 443) (splitList "://" . | first) }}
+{{- $ports := list }}
+{{- range regexFind "//[^/]*" . | trimPrefix "//" | splitList "," | compact }}
+{{- $ports = append $ports (regexFind ":[0-9]+$" . | regexFind "[1-9][0-9]*" | default $usual | int) }}
+{{- end }}
+{{- toJson $ports }}
+{{- end }}
+
 {{/* The operator's settings: skymap_operator/settings.py. */}}
 {{- define "skymap-scanner.environment" -}}
 {{- $pulsar := .Values.pulsar -}}

@@ -296,6 +296,8 @@ def test_scan_pods_reach_only_pulsar_and_event_sources() -> None:
         ("pulsar://pulsar.example.org", "http://pulsar.example.org", [6650, 80]),
         ("pulsar+ssl://pulsar.example.org", "https://pulsar.example.org/path", [6651, 443]),
         ("pulsar://a:6650,b:6660", "http://a:8080", [6650, 6660, 8080]),
+        ("pulsar+ssl://a:7000,b", "https://a:8443,b/", [7000, 6651, 8443, 443]),
+        ("pulsar://[fd00::1:2]:6650", "http://[fd00::7]/path:90", [6650, 80]),
     ],
 )
 def test_ports_of_an_external_pulsar_are_open(service: str, admin: str, ports: list[int]) -> None:
