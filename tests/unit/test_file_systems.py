@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from skymap_scanner import file_systems
 from skymap_scanner.broker.sqlite import SqliteBroker
 from skymap_scanner.cli.run import command as run
+from skymap_scanner.cli.scan_folder import locked
 from skymap_scanner.errors import InputError
 from skymap_scanner.file_systems import NETWORK_TYPES, check_local, type_of
-from skymap_scanner.roles.local.local import locked
 
 MOUNTS = r"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 23 22 0:5 / /proc rw - proc proc rw
@@ -108,4 +108,37 @@ def test_folder_without_locks_is_used_with_a_warning(
 
 def test_folder_locked_by_another_run_is_refused(tmp_path: Path) -> None:
     with locked(tmp_path), pytest.raises(InputError, match="in use by another run"), locked(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_lock_of_a_folder_that_stays_unused_is_removed(tmp_path: Path, exists: bool) -> None:
+    folder = tmp_path / "out"
+    if exists:
+        folder.mkdir()
+    with locked(folder):
+        assert (folder / ".lock").exists()
+    assert list(tmp_path.rglob("*")) == [folder] * exists
+    with locked(folder):
+        (folder / "event.i3.zst").touch()
+    assert {path.name for path in folder.iterdir()} == {".lock", "event.i3.zst"}
+
+
+def test_lock_that_another_run_removes_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (tmp_path / ".lock").unlink())
+    with pytest.raises(InputError, match="in use by another run"), locked(tmp_path):
+        pass
+
+
+def test_folder_that_cannot_be_written_needs_no_lock() -> None:
+    with locked(Path("/sys")):
+        pass
+
+
+def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(InputError, match=r"cannot create the folder .*file/out: Not a directory"),
+        locked(tmp_path / "file/out"),
+    ):
         pass

@@ -27,6 +27,7 @@ from skymap_scanner.cli.scan_folder import (
     EVENT_FILE,
     discard_scan,
     keep_event,
+    locked,
     remove_working_files,
     result_names,
     size_replaced,
@@ -42,7 +43,7 @@ from skymap_scanner.machine import worker_count
 from skymap_scanner.reconstruction import load, software_of
 from skymap_scanner.reconstruction.locate import check_can_locate
 from skymap_scanner.results import ScanResult, choose_formats, write_results
-from skymap_scanner.roles.local.local import BROKER_FILE, LocalScan, broker_arguments, locked, run_local
+from skymap_scanner.roles.local.local import BROKER_FILE, LocalScan, broker_arguments, run_local
 from skymap_scanner.roles.local.local_role import StartRole
 from skymap_scanner.roles.local.record import FILE as RECORD_FILE
 from skymap_scanner.roles.local.record import Record, check_same, check_software, read_record, unique_name, write_record
@@ -120,11 +121,18 @@ def _without_query(url: str) -> str:
 def run(request: RunRequest, start: StartRole) -> None:
     """Run the scan, resume the one in the folder, or show its results if it is finished. ``start`` starts the roles.
 
+    The folder is this run's until the last notice is sent and the last page is closed.
+
     Raises
     ------
     SkymapError
         If the scan cannot be run; the message says why.
     """
+    with locked(request.folder):
+        _run_in_folder(request, start)
+
+
+def _run_in_folder(request: RunRequest, start: StartRole) -> None:
     folder = request.folder
     if request.restart:
         _check_place_of_broker(request)
@@ -170,8 +178,7 @@ def _show_finished(request: RunRequest, record: Record) -> None:
         _write_other_formats(folder, record, missing)
     show_results(folder, result_names(folder))
     if working_files(folder):
-        with locked(folder):
-            remove_working_files(folder)
+        remove_working_files(folder)
     with notices_of(folder, request.notices) as notices:
         _end(request, notices, Stop().on_signals())
 
@@ -267,11 +274,10 @@ def _write_other_formats(folder: Path, record: Record, formats: Sequence[str]) -
             f"{folder} holds neither the json nor the npz file of this finished scan, from which other formats are "
             "made: --restart scans again"
         )
-    with locked(folder):
-        write_results(ScanResult.read(found[0]), folder, formats)
-        if "report" in formats:
-            write_report(folder, report_of_files(found[0]))
-        write_record(folder, replace(record, formats=(*record.formats, *formats)))
+    write_results(ScanResult.read(found[0]), folder, formats)
+    if "report" in formats:
+        write_report(folder, report_of_files(found[0]))
+    write_record(folder, replace(record, formats=(*record.formats, *formats)))
 
 
 def _local_scan(request: RunRequest) -> LocalScan:

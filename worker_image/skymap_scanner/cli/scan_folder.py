@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import logging
+import os
 import re
 import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 from skymap_api.resource import Simulation
 from skymap_scanner.atomic_file import make_folder, sync_folder
@@ -17,24 +24,70 @@ from skymap_scanner.event.model import Event
 from skymap_scanner.event.sources import CHOICE_KEY, NAME_KEY
 from skymap_scanner.i3 import FrameWriter, I3String
 from skymap_scanner.roles.full_disk import is_disk_full
-from skymap_scanner.roles.local.local import BROKER_FILE, locked
+from skymap_scanner.roles.local.local import BROKER_FILE
 from skymap_scanner.roles.local.record import FILE as RECORD_FILE
 from skymap_scanner.roles.local.record import Record, read_record, write_record
 from skymap_scanner.roles.saver.progress_reporter import PARTIAL
 from skymap_scanner.roles.scans import delete_scan
 
+log = logging.getLogger(__name__)
+
+#: Locked by the `run` that uses the folder.
+LOCK_FILE = ".lock"
 #: The event as it was read, kept until the scan is finished, so that a resumed scan fits the same bytes.
 EVENT_FILE = "event.i3.zst"
 #: How the names of result files begin: the event, and the nside of each level.
 RESULT_NAME = re.compile(r"run\d{8}\.evt\d{12}[^/]*?(_\d+)+\.")
 
 
-def keep_event(folder: Path, event: Event) -> None:
-    """Write the event into the folder, which is made; raises InputError if it cannot be."""
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make the folder and lock it; the operating system releases the lock at the end of the process.
+
+    Folder and lock file are removed if they were made here, and nothing else was. Nothing keeps two runs apart on a
+    network file system without locks. A folder that cannot be written to needs no lock. Raises InputError if another
+    run has locked the folder, or it cannot be made.
+    """
+    made = not folder.exists()
+    before = set() if made else _names(folder)
     try:
         make_folder(folder)
+        lock = (folder / LOCK_FILE).open("ab")
     except OSError as error:
+        if not made and error.errno in {errno.EACCES, errno.EROFS}:
+            yield
+            return
         raise InputError(f"cannot create the folder {folder}: {error.strerror}") from error
+    with lock:
+        if not _lock(lock, folder):
+            raise InputError(f"{folder} is in use by another run: wait for it, or choose another folder")
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                if _names(folder) - before == {LOCK_FILE}:
+                    (folder / LOCK_FILE).unlink()
+                    if made:
+                        folder.rmdir()
+
+
+def _lock(lock: BinaryIO, folder: Path) -> bool:
+    """Lock the file; False if another run has locked it, or has just removed it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        log.warning("%s: cannot be locked (%s): do not start another run there", folder, error.strerror)
+    return os.fstat(lock.fileno()).st_nlink > 0
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def keep_event(folder: Path, event: Event) -> None:
+    """Write the event into the folder."""
     with FrameWriter(folder / EVENT_FILE) as writer:
         for stop, frame in event.frames.items():
             kept = frame.copy()
@@ -66,32 +119,29 @@ def _size(path: Path) -> int:
 
 
 def discard_scan(folder: Path, event: str | Simulation, broker: BrokerOptions | None) -> None:
-    """Delete the scan of the folder, including its topics on a shared broker; scans of other folders stay.
+    """Delete the scan of the locked folder, including its topics on a shared broker; scans of other folders stay.
 
     The record goes last, and counts as unfinished from the start: whenever this ends, by a power cut too, the folder
     holds that scan, which can be resumed or deleted, and never a part of it under the record of another.
     """
-    if not folder.exists():
-        return
-    with locked(folder):
-        found = _earlier_scan(folder)
-        if found is not None and found.broker is not None:
-            if broker is None or found.broker != broker.url:
-                raise InputError(
-                    f"the scan of {folder} is on {found.broker}: give the same --broker, so that --restart can delete "
-                    "its topics there, or choose another folder"
-                )
-            with broker.open() as opened:
-                delete_scan(opened, found.name)
-        discard_unsent(folder)
-        if found is not None:
-            _mark_unfinished(folder, found)
-            for path in _result_files(folder, event):
-                path.unlink()
-        remove_working_files(folder)
-        sync_folder(folder)
-        (folder / RECORD_FILE).unlink(missing_ok=True)
-        sync_folder(folder)
+    found = _earlier_scan(folder)
+    if found is not None and found.broker is not None:
+        if broker is None or found.broker != broker.url:
+            raise InputError(
+                f"the scan of {folder} is on {found.broker}: give the same --broker, so that --restart can delete "
+                "its topics there, or choose another folder"
+            )
+        with broker.open() as opened:
+            delete_scan(opened, found.name)
+    discard_unsent(folder)
+    if found is not None:
+        _mark_unfinished(folder, found)
+        for path in _result_files(folder, event):
+            path.unlink()
+    remove_working_files(folder)
+    sync_folder(folder)
+    (folder / RECORD_FILE).unlink(missing_ok=True)
+    sync_folder(folder)
 
 
 def _mark_unfinished(folder: Path, record: Record) -> None:

@@ -100,6 +100,23 @@ def test_unloaded_report_delays_neither_results_nor_a_stop(
     assert not (tmp_path / "out" / "scan.sqlite").exists()
 
 
+def test_folder_is_in_use_until_the_last_notice_is_sent(
+    event_file: Path, tmp_path: Path, command: Callable[..., Command], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKYMAP_NOTIFY_SECRET", "correct horse battery staple")
+    with Receiver((503, {})).running() as receiver:
+        words = [*WORDS, "--notify", f"webhook={receiver.url}"]
+        with running(command("run", event_file, "-o", "out", *words)) as scan:
+            eventually(lambda: read_record(tmp_path / "out"), lambda one: one and one.finished)
+            before = sorted((tmp_path / "out").glob("[ers]*"))  # event, results, record and broker
+            for more in ([], ["--restart"], ["--format", "npz"]):
+                second = command("run", event_file, "-o", "out", *WORDS, *more).run()
+                assert (second.returncode, second.stdout) == (1, "")
+                assert "out is in use by another run" in second.stderr
+            assert sorted((tmp_path / "out").glob("[ers]*")) == before
+            assert scan.poll() is None
+
+
 def test_stop_leaves_notices_in_the_outbox(
     event_file: Path, tmp_path: Path, command: Callable[..., Command], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -205,7 +205,7 @@ def test_delete_topics_requires_a_shared_broker(event_file: Path, tmp_path: Path
 
 
 def test_restart_in_a_used_folder_is_rejected(event_file: Path, tmp_path: Path, url: str) -> None:
-    from skymap_scanner.roles.local.local import locked  # noqa: PLC0415
+    from skymap_scanner.cli.scan_folder import locked  # noqa: PLC0415
 
     folder = tmp_path / "out"
     folder.mkdir()

@@ -9,12 +9,10 @@ too; the same call resumes the scan.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +21,7 @@ from skymap_api.names import ScanTopics
 from skymap_api.progress import Progress
 from skymap_scanner.broker import Access, Reader, open_broker
 from skymap_scanner.broker.access import embedded_url
-from skymap_scanner.errors import BrokerUnavailable, InputError
+from skymap_scanner.errors import BrokerUnavailable
 from skymap_scanner.roles.local.local_role import LocalRole, StartRole
 from skymap_scanner.roles.producer.planning import ScanSettings
 from skymap_scanner.roles.scans import latest_progress
@@ -119,13 +117,13 @@ def role_commands(scan: LocalScan) -> dict[str, list[str]]:
 def run_local(scan: LocalScan, show: Callable[[Progress], None], stop: Stop, start: StartRole) -> bool:
     """Run the scan to its end; False when stopped before. ``start`` starts the roles.
 
-    Raises SkymapError if a role fails, or crashes repeatedly; InputError if another run uses this folder.
+    The caller holds the folder. Raises SkymapError if a role fails, or crashes repeatedly.
     """
     logs = scan.folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     roles = {name: LocalRole(name, words, logs / f"{name}.log", start) for name, words in role_commands(scan).items()}
     topics = ScanTopics.of(scan.settings.name)
-    with locked(scan.folder), open_broker(scan.broker, scan.access) as broker:
+    with open_broker(scan.broker, scan.access) as broker:
         create_topics(broker, topics)
         if scan.workers:  # a worker that ended with an earlier run has not crashed
             forget_crashes(scan_folder(scan.state, broker.url, topics.to_be_scanned))
@@ -174,20 +172,3 @@ def _end_all(roles: Iterable[LocalRole]) -> None:
     deadline = time.monotonic() + END_TIMEOUT
     for role in roles:
         role.end(max(deadline - time.monotonic(), 0.1))
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Lock the folder; the operating system releases the lock at the end of the process.
-
-    Some network file systems have no locks: there, nothing keeps two runs apart. Raises InputError if another run has
-    locked it.
-    """
-    with (folder / ".lock").open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{folder} is in use by another run: wait for it, or choose another folder") from None
-        except OSError as error:
-            log.warning("%s: cannot be locked (%s): do not start another run there", folder, error.strerror)
-        yield
