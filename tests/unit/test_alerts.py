@@ -18,6 +18,7 @@ from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource import SkymapScanStatus
 from skymap_api.resource.status import Condition, ConditionType, Phase, Pixels, Reason, WorkersStatus
 from skymap_operator.decide.scaling import Cause, Direction
+from skymap_operator.runtime.health import STALLED
 from skymap_operator.runtime.metrics import Metrics, Result, ScanFigures
 from skymap_operator.runtime.workqueue import Load, Trigger
 
@@ -131,6 +132,15 @@ def test_alert_has_a_summary_and_a_section_in_the_guide(name: str) -> None:
 def test_every_alert_has_a_promtool_test() -> None:
     tested = yaml.safe_load((ROOT / "helm" / "alerts-test.yaml").read_text())["tests"]
     assert {one["alertname"] for part in tested for one in part["alert_rule_test"] if one["exp_alerts"]} == set(ALERTS)
+
+
+def test_guide_knows_when_the_probe_restarts_a_stalled_operator() -> None:
+    explained = (ROOT / "docs/explanation/operator.md").read_text()
+    for text in (GUIDE, explained, (FILES / "alerts.yaml").read_text()):
+        assert re.findall(r"none has ended for (\d+) s|(?:no reconcile|none) ends for (\d+) s", text) in (
+            [(f"{STALLED:g}", "")],
+            [("", f"{STALLED:g}")],
+        )
 
 
 def test_guide_has_only_existing_alerts() -> None:
