@@ -73,7 +73,7 @@ def command(
         skymap-scanner run event.json -o result/ --broker pulsar://localhost:6650
         skymap-scanner run event.json -o result/ --notify webhook=https://alerts.example.org/hook --notify slack
         skymap-scanner run scan.yaml -o result/
-        skymap-scanner run demo -o demo-output/
+        skymap-scanner run demo -o demo-scan/
     """
     if page_port is not None and not page:
         raise click.UsageError("--page-port is for the live page: give --page too")
