@@ -80,16 +80,11 @@ def test_commands_named_in_contributing_exist() -> None:
     assert all(f"{word} v" in (ROOT / "dev" / script).read_text() for script, word in scripts)
 
 
-def test_links_of_root_pages_have_targets() -> None:
-    for page in ROOT.glob("*.md"):
-        for path in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
-            assert (ROOT / path).exists(), f"{page.name} links to {path}"
-
-
 def test_actions_are_pinned_by_commit() -> None:
-    for workflow in (ROOT / ".github/workflows").glob("*.yml"):
-        for action in re.findall(r"uses: (?!\./)(\S+.*)", workflow.read_text()):
-            assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), f"{workflow.name}: {action}"
+    workflows = [*(ROOT / ".github/workflows").glob("*.yml")]
+    used = [action for path in workflows for action in re.findall(r"uses: (?!\./)(\S+.*)", path.read_text())]
+    assert used
+    assert [one for one in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one)] == []
 
 
 def test_base_images_are_pinned_by_digest() -> None:

@@ -152,7 +152,9 @@ def test_message_pickled_by_python_2_is_read() -> None:
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_real_messages_are_the_same_when_pickled(shared: Path, protocol: int) -> None:
-    for path in sorted((shared / "data/events").glob("*.json")):
+    paths = sorted((shared / "data/events").glob("*.json"))
+    assert paths
+    for path in paths:
         content = json.loads(path.read_bytes())
         assert decode_message(pickle.dumps(content, protocol)) == decode_message(path.read_bytes())
 
