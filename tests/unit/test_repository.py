@@ -98,5 +98,9 @@ def test_base_images_are_pinned_by_digest() -> None:
 def test_every_described_make_target_is_listed_by_help() -> None:
     described = re.findall(r"^([a-z-]+):.*## (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     listed = subprocess.run(["make", "-C", ROOT, "help"], capture_output=True, text=True, check=True).stdout
+    columns = set()
     for target, text in described:
-        assert re.search(rf"make {target} +{re.escape(text)}$", listed, re.MULTILINE)
+        found = re.search(rf"^  make {target} +({re.escape(text)})$", listed, re.MULTILINE)
+        assert found is not None, target
+        columns.add(found.start(1) - found.start())
+    assert len(columns) == 1, "the texts are in one column"
