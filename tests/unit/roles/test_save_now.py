@@ -117,3 +117,13 @@ def test_what_cannot_be_saved_is_a_clear_error(scan: MakeScan, tmp_path: Path) -
         broker.create_topic(one.topics.plan)
         with pytest.raises(InputError, match="has not begun yet"):
             save_now(broker, one.topics, settings)
+
+
+def test_folder_of_a_run_is_left_to_it(scan: MakeScan, tmp_path: Path) -> None:
+    one = scan("1:0", "one")
+    one.run()
+    (tmp_path / "result").mkdir()
+    (tmp_path / "result/scan.json").touch()
+    code, output = run_save(one.url, tmp_path / "result", "--format", "json")
+    assert (code, [path.name for path in (tmp_path / "result").iterdir()]) == (1, ["scan.json"])
+    assert "is the folder of a run, which writes its own files there: choose another folder" in output

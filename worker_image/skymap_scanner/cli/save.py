@@ -28,12 +28,15 @@ def command(
 
     \b
     Examples:
-        skymap-scanner save -n myscan --broker pulsar://localhost:6650 -o result/
+        skymap-scanner save -n myscan --broker pulsar://localhost:6650 -o rescued/
         skymap-scanner save -n scan --broker sqlite:///result/scan.sqlite -o rescued/ --format json
     """
     from skymap_api.names import ScanTopics, TopicBases
+    from skymap_scanner.roles.local.record import FILE as RECORD_FILE
     from skymap_scanner.roles.saver.saver import SaverSettings, save_now
 
+    if (folder / RECORD_FILE).exists():
+        raise InputError(f"{folder} is the folder of a run, which writes its own files there: choose another folder")
     if not broker_options.exists:
         raise InputError(f"{broker_options.url}: there is no such file; give the --broker of the scan")
     settings = SaverSettings(output=folder / "{stem}.i3.zst", results=folder, formats=formats)
