@@ -193,7 +193,7 @@ def _scan_to_end(request: RunRequest, record: Record, notices: Notices | None, s
         if not finished:
             again = shell_line(["skymap-scanner", *(word for word in sys.argv[1:] if word != "--restart")])
             click.echo(f"Stopped; nothing is lost. The same command resumes the scan:\n    {again}", err=True)
-            raise click.exceptions.Exit(ExitCode.INTERRUPTED)
+            raise click.exceptions.Exit(stop.exit_code)
         write_record(folder, replace(record, finished=True))
         show_results(folder, result_names(folder))
         try:

@@ -1,4 +1,4 @@
-"""A `run` that is killed during a fit: the next one repeats the fit, and counts no crash of a worker."""
+"""A `run` that is killed or stopped during a fit: the next one repeats the fit, and counts no crash of a worker."""
 
 from __future__ import annotations
 
@@ -47,3 +47,14 @@ def test_fit_that_ends_with_its_run_is_no_crash(
         [fit] = csv.DictReader(file)
     assert (fit["attempt"], fit["failure"]) == ("1", "")
     assert "was killed or crashed" not in (tmp_path / "out/logs/worker-0.log").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_exit_code_names_the_signal(
+    event_file: Path, tmp_path: Path, command: Callable[..., Command], number: signal.Signals
+) -> None:
+    with running(command("run", event_file, "-o", "out", *WORDS, *OUTPUT)) as run:
+        eventually(lambda: fitting(tmp_path / "state"), within=60)
+        run.send_signal(number)
+        _, errors = run.communicate(timeout=60)
+    assert (run.returncode, "The same command resumes the scan" in errors) == (128 + number, True)
