@@ -143,6 +143,13 @@ def test_memory_bounds_the_workers_and_one_is_left(cores, memory, workers):
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="macOS has no affinity")
+@pytest.mark.parametrize(("workers", "warned"), [(4, False), (5, True)])
+def test_more_workers_than_memory_are_a_warning(monkeypatch, caplog, workers, warned):
+    monkeypatch.setattr(machine, "allowed_memory", lambda: OTHER_MEMORY + 4 * WORKER_MEMORY)
+    machine.warn_of_memory(workers)
+    assert ("2848 MiB of memory are enough for 4 of 5 workers" in caplog.text) == warned
+
+
 def test_affinity_bounds_the_cores_of_this_machine():
     check = (
         "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]);"

@@ -33,6 +33,13 @@ def worker_count() -> int:
     return workers
 
 
+def warn_of_memory(workers: int) -> None:
+    """Log a warning if the memory is not enough for so many workers."""
+    memory = allowed_memory()
+    if memory is not None and (enough := workers_for(workers, memory)) < workers:
+        log.warning("%d MiB of memory are enough for %d of %d workers", memory >> 20, enough, workers)
+
+
 def workers_for(cores: int, memory: int | None) -> int:
     """Return the number of workers for so many cores and so much memory (bytes; None: unknown)."""
     if memory is None:

@@ -39,7 +39,7 @@ from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.selection import EventSelection
 from skymap_scanner.event.sources import read_event
 from skymap_scanner.file_systems import check_local
-from skymap_scanner.machine import worker_count
+from skymap_scanner.machine import warn_of_memory, worker_count
 from skymap_scanner.reconstruction import load, software_of
 from skymap_scanner.reconstruction.locate import check_can_locate
 from skymap_scanner.results import ScanResult, choose_formats, write_results
@@ -186,6 +186,8 @@ def _show_finished(request: RunRequest, record: Record) -> None:
 def _scan_to_end(request: RunRequest, record: Record, notices: Notices | None, start: StartRole) -> None:
     """Run the scan, show and announce its results; exits if it is stopped before."""
     folder, scan, stop = request.folder, _local_scan(request), Stop().on_signals()
+    if request.workers is not None:
+        warn_of_memory(request.workers)
     _announce(scan)
     with live_page(scan, request.page_port) as page:
         with progress_display(Console(stderr=True)) as show:

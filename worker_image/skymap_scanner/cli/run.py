@@ -33,7 +33,7 @@ COMMON = ("folder", "workers", "restart", "delete_topics")
 @options.scan(seeds=3, first_seeds=1)
 @click.option(
     "--workers",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 1024),
     help="Number of worker processes; 0 leaves the fits to workers started elsewhere.  [default: one per core "
     "that this process may use, fewer if memory is short]",
 )
