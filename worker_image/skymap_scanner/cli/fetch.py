@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--image", help="Image of the pod that reads the claim; it needs python3.  [default: that of the scan]")
 @click.option(
     "--limit",
-    type=click.FloatRange(0),
+    type=options.FiniteRange(0, 1e6),
     default=20.0,
     show_default=True,
     metavar="GB",

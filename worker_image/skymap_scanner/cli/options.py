@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
 STATE_VARIABLE = "SKYMAP_STATE"
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+#: Longest time that an option accepts (s), as in the manifest: eleven days.
+LONGEST_TIME = 1e6
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers; every bound of `click.FloatRange` lets NaN pass, and one without a maximum infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number; `click.BadParameter` is raised if it is none, or out of the range."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 class LevelsCommand(click.Command):
@@ -193,7 +209,7 @@ def _scan_options(seeds: int, first_seeds: int | None) -> list[Callable[[F], F]]
         calibrate,
         click.option(
             "--predictive",
-            type=click.FloatRange(0, 1, min_open=True),
+            type=FiniteRange(0, 1, min_open=True),
             default=1.0,
             show_default=True,
             help="Start the next level on a guess once this fraction of a level is done; the map stays the same.",
@@ -227,7 +243,7 @@ def parameters(function: F) -> F:
 def timeout(text: str) -> Callable[[F], F]:
     """``--timeout SECONDS``, 120 s unless given."""
     return click.option(
-        "--timeout", type=click.FloatRange(0), default=120.0, show_default=True, metavar="SECONDS", help=text
+        "--timeout", type=FiniteRange(0, LONGEST_TIME), default=120.0, show_default=True, metavar="SECONDS", help=text
     )
 
 

@@ -34,7 +34,7 @@ from skymap_scanner.cli.role_process import start_role
 )
 @click.option(
     "--max-task-seconds",
-    type=click.FloatRange(1),
+    type=options.FiniteRange(1, options.LONGEST_TIME),
     default=600.0,
     show_default=True,
     help="End a worker that takes longer over one task; another worker retries it.",
