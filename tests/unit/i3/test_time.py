@@ -65,6 +65,12 @@ def test_known_dates_convert_to_mjd() -> None:
     assert I3Time.from_mjd(56109.0).isoformat() == "2012-07-01T00:00:00.0000000000Z"
 
 
+@pytest.mark.parametrize("mjd", [-1e6, 1e7, 1e300, float("nan"), float("inf")])
+def test_date_outside_of_the_calendar_is_an_error(mjd: float) -> None:
+    with pytest.raises(I3Error, match="is in no calendar"):
+        I3Time.from_mjd(mjd)
+
+
 @given(st.integers(2000, 2040), st.integers(0, 364), st.floats(0, 86399.999))
 def test_dates_agree_with_erfa(year: int, day: int, seconds: float) -> None:
     _, first = erfa.cal2jd(year, 1, 1)

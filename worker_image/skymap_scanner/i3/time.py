@@ -35,9 +35,15 @@ class I3Time:
 
     @classmethod
     def from_mjd(cls, mjd: float) -> Self:
-        """Make the time of a modified Julian date (UTC, days; a float resolves about 1 us)."""
-        whole = int(mjd // 1)
-        day = date.fromordinal(whole - _MJD_OF_DAY_0)
+        """Make the time of a modified Julian date (UTC, days; a float resolves about 1 us).
+
+        Raises I3Error when the day is in no calendar.
+        """
+        try:
+            whole = int(mjd // 1)
+            day = date.fromordinal(whole - _MJD_OF_DAY_0)
+        except (ValueError, OverflowError) as error:
+            raise I3Error(f"the modified Julian date {mjd} is in no calendar") from error
         ticks = round((mjd - whole) * TICKS_PER_DAY)
         return cls(day.year, _ticks_before(day) + ticks)
 
