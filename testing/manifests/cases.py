@@ -253,6 +253,12 @@ REFUSED = [
     ),
     Refused("right ascension", event(simulate={"ra": 360}), "event.simulate.ra"),
     Refused("declination", event(simulate={"dec": 90.1}), "event.simulate.dec"),
+    *(
+        Refused(
+            f"{name} alone", event(simulate={name: 1}), "event.simulate", "a direction needs both ra and dec; without"
+        )
+        for name in ("ra", "dec")
+    ),
     Refused("energy", event(simulate={"energy": 0}), "event.simulate.energy"),
     Refused("seed", event(simulate={"seed": 2**32}), "event.simulate.seed"),
     Refused("topology", event(simulate={"topology": "double"}), "event.simulate.topology"),

@@ -32,6 +32,14 @@ class Simulation(Model):
     seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
     """Seed of the random numbers. The same seed gives the same event."""
 
+    rules: ClassVar = (
+        Rule(
+            "a direction needs both ra and dec; without both it is random",
+            cel="has(self.ra) == has(self.dec)",
+            holds=lambda event: (event.ra is None) == (event.dec is None),
+        ),
+    )
+
 
 class SecretName(Model):
     """A Secret in the scan's namespace."""
