@@ -7,7 +7,7 @@ import io
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
@@ -17,10 +17,13 @@ from tests.unit.roles.conftest import Scan
 
 from skymap_scanner.broker import Broker, Outgoing, Producer, open_broker
 from skymap_scanner.i3 import Frame, I3Double, I3Int, I3Particle, I3String, I3VectorI3Particle, read_frames
-from skymap_scanner.roles.collector import collector, decisions
+from skymap_scanner.roles.collector import collector, decisions, republishing
 from skymap_scanner.roles.collector.collector import collect
-from skymap_scanner.roles.fit_validation import pixel_of_key
+from skymap_scanner.roles.collector.decisions import Republication
+from skymap_scanner.roles.collector.republishing import Republisher
+from skymap_scanner.roles.fit_validation import FitValidator, pixel_of_key
 from skymap_scanner.roles.producer.producer import produce
+from skymap_scanner.roles.readers import PlanReader
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import MAX_FIT_BYTES
 from skymap_scanner.roles.topics import create_topics
@@ -217,6 +220,35 @@ def test_unattributed_rejections_republish_all_missing_tasks(
     with open_broker(one.url) as broker:
         backlog = broker.backlog(one.topics.scanned, "collector")
         assert (backlog.waiting, backlog.unacked) == (0, 0)
+
+
+def stored(broker: Broker, topic: str) -> int:
+    with broker.reader(topic) as reader:
+        return sum(1 for _ in iter(lambda: reader.receive(0), None))
+
+
+def test_stop_ends_republishing_between_two_batches(
+    small: Callable[..., Scan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(republishing, "BATCH", 2)
+    one, stop = small("one"), Stop()
+    one.run()
+    with open_broker(one.url) as broker, PlanReader(broker, one.topics.plan) as reader:
+        scan, plan = reader.begun_scan(), reader.update()
+        assert scan is not None
+
+        def missing() -> Iterator[Republication]:
+            for number, pixel in enumerate(plan.started):
+                if number == 4:  # the first of the third batch
+                    stop.request()
+                yield Republication(pixel, "lost", {0})
+
+        before = stored(broker, one.topics.to_be_scanned)
+        with Republisher(broker, one.topics, FitValidator(scan)) as republisher:
+            assert not republisher.publish_all(missing(), plan, stop)
+            assert stored(broker, one.topics.to_be_scanned) == before + 4
+            assert republisher.publish_all(iter(list(missing())[:3]), plan, Stop())
+        assert stored(broker, one.topics.to_be_scanned) == before + 7
 
 
 def test_unattributed_rejection_survives_a_restart_of_the_collector(small: Callable[..., Scan]) -> None:

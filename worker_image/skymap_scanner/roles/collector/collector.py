@@ -87,8 +87,12 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
                 if fits:
                     continue
                 complete = plan.complete(pixel_collector.done.__contains__)
-                if pixel_collector.rejected.kept and not complete and republish.expired(time.monotonic()):
-                    republisher.publish(pixel_collector.missing(plan), plan)
+                if (
+                    pixel_collector.rejected.kept
+                    and not complete
+                    and republish.expired(time.monotonic())
+                    and republisher.publish_all(pixel_collector.missing(plan), plan, stop)
+                ):
                     scanned.ack(*pixel_collector.rejected.release())
                 if key_shared and nack.expired(time.monotonic()):
                     scanned.nack(*pixel_collector.drop_incomplete())

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from itertools import islice
 
 from skymap_api.names import ScanTopics
 from skymap_scanner.broker.protocol import Broker, Closing, Outgoing, Producer
@@ -19,6 +20,7 @@ from skymap_scanner.reconstruction.protocol import failed_fit
 from skymap_scanner.roles.collector.decisions import MAX_REPUBLISHES, Republication
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.readers import BestFitReader
+from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import PixelFit, Task, decode_task, fit_frame
 from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.roles.topics import read_metadata
@@ -27,6 +29,9 @@ from skymap_scanner.scan.plan import Plan
 from skymap_scanner.scan.seeds import Round
 
 log = logging.getLogger(__name__)
+
+#: Republications between two looks whether a stop is requested: a second at most.
+BATCH = 500
 
 
 class Republisher(Closing):
@@ -62,12 +67,13 @@ class Republisher(Closing):
 
         Raises BrokerError if the broker rejects a request, or the event's frames have been deleted.
         """
+        again: list[Outgoing] = []
+        given_up: list[Outgoing] = []
         for republication in republications:
             for task in self._tasks(republication.pixel, plan):
                 if task.seed in republication.seeds:
                     log.warning("%s is republished: %s", task.name, republication.reason)
-                    self._producer(self._topics.to_be_scanned).send(self._maker.message(task))
-                    self._republished += 1
+                    again.append(self._maker.message(task))
                 elif task.seed in republication.given_up:
                     log.error(
                         "%s is given up after %d rejected fits: %s",
@@ -75,8 +81,20 @@ class Republisher(Closing):
                         MAX_REPUBLISHES + 1,
                         republication.reason,
                     )
-                    self._producer(self._topics.scanned).send(self._failed_fit(task, republication.reason))
-                    self._given_up += 1
+                    given_up.append(self._failed_fit(task, republication.reason))
+        for topic, messages in ((self._topics.to_be_scanned, again), (self._topics.scanned, given_up)):
+            if messages:
+                self._producer(topic).send(*messages)
+        self._republished += len(again)
+        self._given_up += len(given_up)
+
+    def publish_all(self, republications: Iterator[Republication], plan: Plan, stop: Stop) -> bool:
+        """Publish very many, in batches; False if a stop was requested before the last one. Raises as `publish`."""
+        while batch := list(islice(republications, BATCH)):
+            if stop.requested:
+                return False
+            self.publish(batch, plan)
+        return True
 
     def _failed_fit(self, task: Task, reason: str) -> Outgoing:
         message = self._maker.message(task)
