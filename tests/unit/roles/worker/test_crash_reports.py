@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from skymap_scanner.broker import Outgoing, open_broker
 from skymap_scanner.broker.access import embedded_url
+from skymap_scanner.roles.worker import crash_reports
 from skymap_scanner.roles.worker.crash_reports import (
     CrashReport,
     CrashWatch,
@@ -48,13 +50,27 @@ def test_crashes_are_counted_by_task_without_duplicates(tmp_path: Path) -> None:
     with open_broker(embedded_url(tmp_path / "broker.sqlite")) as broker:
         with broker.producer(topic, "another program") as producer:
             producer.send(Outgoing(b"?"))
-        with CrashWatch(broker, topic, find_crashes) as watch:
+        with CrashWatch(broker, topic, find_crashes, most=10) as watch:
             watch.poll()
-            assert [watch.of(task) for task in "xyz"] == [
-                (report("1", "x"), report("2", "x")),
-                (report("1", "y"),),
-                (),
-            ]
+            assert [watch.of(task) for task in "xyz"] == [(None, None), (None,), ()]
+
+
+def test_reports_of_others_take_limited_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crash_reports, "MAX_TASKS", 5)
+    topic = "persistent://icecube/skymap/scan-crash_reports"
+    found = [report(f"{number}", f"{task}", hung_at="File x") for task in range(8) for number in range(20)]
+    with open_broker(embedded_url(tmp_path / "broker.sqlite")) as broker:
+        with broker.producer(topic, "another program") as producer:
+            producer.send(*(Outgoing(one.encode()) for one in found))
+        with CrashWatch(broker, topic, lambda _: None, most=3) as watch:
+            watch.poll()
+            assert [watch.of(f"{task}") for task in range(8)] == [()] * 3 + [(600.0,) * 3] * 5
+
+
+@pytest.mark.parametrize("field", ["task", "name", "attempt", "hung_at"])
+def test_report_with_a_long_text_is_none(field: str) -> None:
+    content = json.loads(report().encode())
+    assert decode_crash_report(json.dumps(content | {field: "x" * 5000}).encode()) is None
 
 
 @pytest.mark.parametrize(
@@ -66,5 +82,4 @@ def test_crashes_are_counted_by_task_without_duplicates(tmp_path: Path) -> None:
     ],
 )
 def test_reason_distinguishes_crashes_from_hangs(ended: int, hung: int, reason: str) -> None:
-    reports = [report(f"e{n}") for n in range(ended)] + [report(f"h{n}", hung_at="File x") for n in range(hung)]
-    assert reason_to_give_up(reports) == reason
+    assert reason_to_give_up([None] * ended + [600.0] * hung) == reason

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from skymap_scanner.broker.protocol import Broker, Closing, Outgoing, arrived
 from skymap_scanner.roles.topics import METADATA_PROPERTY, PARAMETERS_PROPERTY, RECONSTRUCTION_PROPERTY
@@ -20,21 +20,25 @@ from skymap_scanner.roles.topics import METADATA_PROPERTY, PARAMETERS_PROPERTY, 
 #: Seconds between two polls for crashes.
 POLL_INTERVAL = 1.0
 
+#: Tasks whose crashes are remembered; then the first one is forgotten, and counted anew. A reconstruction with so many
+#: tasks that crash their workers fails them one after the other.
+MAX_TASKS = 10_000
+
 
 class CrashReport(BaseModel):
     """A worker that ended while a task was in flight: killed, crashed, or hung for more than ``limit`` seconds."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
-    task: str
+    task: str = Field(max_length=64)
     """Identity of the task, unique across scans: a digest of its frame, event and reconstruction."""
-    name: str
+    name: str = Field(max_length=200)
     """Name of the task for log lines."""
-    attempt: str
+    attempt: str = Field(max_length=64)
     """Identity of the attempt, so that a crash that is reported twice counts once."""
     limit: float
     """Time limit of the attempt (s)."""
-    hung_at: str = ""
+    hung_at: str = Field(default="", max_length=4096)
     """Python traceback of a worker that reached the time limit; empty if it ended earlier."""
 
     def encode(self) -> bytes:
@@ -63,32 +67,34 @@ def task_identity(payload: bytes, properties: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def reason_to_give_up(reports: Sequence[CrashReport]) -> str:
-    """Return why a task is given up after these crashes of its workers, at least one."""
-    hung = [report for report in reports if report.hung_at]
+def reason_to_give_up(crashes: Sequence[float | None]) -> str:
+    """Return why a task is given up after these crashes (`CrashWatch.of`), at least one."""
+    hung = [limit for limit in crashes if limit is not None]
     known = []
-    if len(reports) > len(hung):
-        known.append(f"{len(reports) - len(hung)} ended their worker (killed or crashed)")
+    if len(crashes) > len(hung):
+        known.append(f"{len(crashes) - len(hung)} ended their worker (killed or crashed)")
     if hung:
-        known.append(f"{len(hung)} took longer than {hung[-1].limit:g} s")
-    return f"given up after {len(reports)} attempts: {', '.join(known)}"
+        known.append(f"{len(hung)} took longer than {hung[-1]:g} s")
+    return f"given up after {len(crashes)} attempts: {', '.join(known)}"
 
 
 class CrashWatch(Closing):
     """Publishes the crashes found on this machine and reads those that any machine has published.
 
-    ``find_crashes`` calls its argument with every crash found on this machine (`in_flight.InFlightFile`).
+    ``find_crashes`` calls its argument with every crash found on this machine (`in_flight.InFlightFile`). ``most``:
+    crashes of a task that are remembered; whatever others write, of `MAX_TASKS` tasks at most.
     """
 
     def __init__(
-        self, broker: Broker, topic: str, find_crashes: Callable[[Callable[[CrashReport], None]], None]
+        self, broker: Broker, topic: str, find_crashes: Callable[[Callable[[CrashReport], None]], None], most: int
     ) -> None:
         self._broker = broker
         self._topic = topic
         self._find_crashes = find_crashes
         self._reader = broker.reader(topic)
         self._next_poll = 0.0
-        self._reports: dict[str, dict[str, CrashReport]] = {}  # by task and attempt, so that duplicates count once
+        self._most = most
+        self._crashes: dict[str, dict[str, float | None]] = {}  # by task and attempt, so that duplicates count once
 
     def close(self) -> None:
         """Close the reader."""
@@ -102,11 +108,21 @@ class CrashWatch(Closing):
         self._find_crashes(self._publish)
         for message in arrived(self._reader, timeout=0):
             if (report := decode_crash_report(message.payload)) is not None:
-                self._reports.setdefault(report.task, {})[report.attempt] = report
+                self._remember(report)
 
-    def of(self, task: str) -> Sequence[CrashReport]:
-        """Return the crashes of workers while this task was in flight."""
-        return tuple(self._reports.get(task, {}).values())
+    def of(self, task: str) -> Sequence[float | None]:
+        """Return the crashes of workers while this task was in flight.
+
+        Each is the time limit (s) that the worker exceeded, or None if it ended earlier.
+        """
+        return tuple(self._crashes.get(task, {}).values())
+
+    def _remember(self, report: CrashReport) -> None:
+        of_task = self._crashes.setdefault(report.task, {})
+        if len(of_task) < self._most:
+            of_task[report.attempt] = report.limit if report.hung_at else None
+        if len(self._crashes) > MAX_TASKS:
+            del self._crashes[next(iter(self._crashes))]
 
     def _publish(self, report: CrashReport) -> None:
         with self._broker.producer(self._topic, f"worker-{uuid.uuid4()}") as producer:

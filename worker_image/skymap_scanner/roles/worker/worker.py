@@ -29,7 +29,7 @@ from skymap_scanner.roles.readers import PlanReader, RejectedMessages
 from skymap_scanner.roles.stop import Stop
 from skymap_scanner.roles.task_frames import Task, checked_fit, fit_frame
 from skymap_scanner.roles.work import WORK_PROPERTY, Work, encode_work, worker_name
-from skymap_scanner.roles.worker.crash_reports import CrashReport, CrashWatch, reason_to_give_up
+from skymap_scanner.roles.worker.crash_reports import CrashWatch, reason_to_give_up
 from skymap_scanner.roles.worker.fitters import Fitters, ReceivedTask, decode_task_message
 from skymap_scanner.roles.worker.in_flight import InFlightFile
 
@@ -114,7 +114,7 @@ def _fit_tasks(
             topics.to_be_scanned, WORKERS_SUBSCRIPTION, shared, ack_timeout=timeout, prefetch=prefetch
         ) as tasks,
         broker.producer(topics.scanned, f"worker-{uuid.uuid4()}") as scanned,
-        CrashWatch(broker, topics.crash_reports, in_flight.report_crashes) as crashes,
+        CrashWatch(broker, topics.crash_reports, in_flight.report_crashes, settings.max_attempts) as crashes,
     ):
         pending = PendingPublishes(tasks, scanned, MAX_PENDING + prefetch)
         while not stop.requested:
@@ -164,7 +164,7 @@ def _check_any_own(rejected: RejectedMessages, last: BrokerError) -> None:
 
 def _fit_or_give_up(
     received: ReceivedTask,
-    crashes: Sequence[CrashReport],
+    crashes: Sequence[float | None],
     fitters: Fitters,
     in_flight: InFlightFile,
     settings: WorkerSettings,
