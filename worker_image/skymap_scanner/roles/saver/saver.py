@@ -32,7 +32,7 @@ from skymap_scanner.report import ScanReport
 from skymap_scanner.results import ScanResult, check_formats, write_results
 from skymap_scanner.roles.fit_validation import FitValidator
 from skymap_scanner.roles.full_disk import is_disk_full
-from skymap_scanner.roles.readers import BestFitReader, PlanReader
+from skymap_scanner.roles.readers import BestFitReader, BestFits, PlanReader
 from skymap_scanner.roles.report_files import write_history, write_report
 from skymap_scanner.roles.requirements import lacking_disk, requirements_of, requirements_so_far, writable_formats
 from skymap_scanner.roles.saver.progress_reporter import PARTIAL, Outlook, ProgressReporter, SaveAttempts
@@ -40,11 +40,11 @@ from skymap_scanner.roles.saver.scan_state import scan_result
 from skymap_scanner.roles.saver.spool import Spool, fit_history, statement_of, with_event
 from skymap_scanner.roles.scans import read_progress
 from skymap_scanner.roles.stop import Stop
-from skymap_scanner.roles.task_frames import decode_fits
+from skymap_scanner.roles.task_frames import FitStatement, decode_fits
 from skymap_scanner.roles.topics import read_metadata
 from skymap_scanner.scan.best_fits import SeedFit, best_first
 from skymap_scanner.scan.levels import parse_area
-from skymap_scanner.scan.pixels import read_ranges
+from skymap_scanner.scan.pixels import Pixel, read_ranges
 from skymap_scanner.scan.plan import Plan
 from skymap_scanner.scan.plan_entries import ScanEntry
 from skymap_scanner.scan.seeds import Round
@@ -92,6 +92,49 @@ class Announcer(Protocol):
         """Return what was announced so far."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Fits:
+    """What a saver has read of a scan: the plan, the best fits, and their frames on disk."""
+
+    plan_reader: PlanReader
+    collected: BestFitReader
+    spool: Spool
+
+    @property
+    def plan(self) -> Plan:
+        return self.plan_reader.plan
+
+    @property
+    def best(self) -> BestFits:
+        return self.collected.best_fits
+
+    def receive(self, timeout: float) -> bool:
+        """Read the best fit of the next new round; False if none arrives within ``timeout`` seconds."""
+        found = self.collected.receive(timeout)
+        if found is not None:
+            self.spool.write(self.best.round_of(found.fit), found)
+        return found is not None
+
+    def statement(self, pixel: Pixel) -> FitStatement:
+        """Return what the best fit of a pixel states."""
+        return statement_of(self.spool, self.best, pixel)
+
+    def result(self) -> ScanResult:
+        """Return the result so far."""
+        return scan_result(self.plan, self.best, self.statement)
+
+
+@contextmanager
+def _reading(
+    broker: Broker, topics: ScanTopics, settings: SaverSettings, scan: ScanEntry, plan_reader: PlanReader
+) -> Iterator[_Fits]:
+    with (
+        BestFitReader(broker, topics.collected, FitValidator(scan)) as collected,
+        Spool(settings.output.parent) as spool,
+    ):
+        yield _Fits(plan_reader, collected, spool)
+
+
 def save(
     broker: Broker,
     topics: ScanTopics,
@@ -110,17 +153,13 @@ def save(
     """
     _check_settings(settings)
     _make_folders_unless_full(settings)
-    with (
-        PlanReader(broker, topics.plan) as plan_reader,
-        broker.producer(topics.progress, f"saver-{uuid.uuid4()}") as progress,
-    ):
+    with PlanReader(broker, topics.plan) as plan_reader:
         scan = plan_reader.wait_for_scan(stop)
         if scan is None:
             return False
         check_expected(scan, settings)
         last = read_progress(broker, topics.progress)
-        if last is not None and last.phase is ProgressPhase.DONE and _is_missing(broker, topics.collected):
-            _check_written(last, settings)
+        if _is_saved(broker, topics, settings, last):
             return True
         if announcer is not None:
             announcer.began(scan)
@@ -128,31 +167,23 @@ def save(
         formats, left_out = writable_formats(need, settings.formats, named=bool(settings.formats))
         settings = replace(settings, formats=formats)
         threading.Thread(target=_import_ahead, args=(formats,), name="imports", daemon=True).start()
-        with (
-            BestFitReader(broker, topics.collected, FitValidator(scan)) as collected,
-            Spool(settings.output.parent) as spool,
-        ):
+        with _reading(broker, topics, settings, scan, plan_reader) as fits:
             outlook = Outlook(
                 last=last,
                 left_out="; ".join(left_out),
-                shortage=lambda: lacking_disk(need.disk_of(formats) - spool.size, settings.output.parent),
+                shortage=lambda: lacking_disk(need.disk_of(formats) - fits.spool.size, settings.output.parent),
                 notices=lambda: None if announcer is None else announcer.status(),
             )
-            statement, attempts = partial(statement_of, spool, collected.best_fits), attempts or SaveAttempts()
-            reporter = ProgressReporter(
-                progress, plan_reader.plan, collected, statement, settings.results, attempts, outlook
-            )
-            with _full_disk_reported(reporter):
-                outputs = _save(broker, settings, stop, plan_reader, collected, spool, reporter, announcer)
-            if outputs is None:
-                return False
-            changed = partial(reporter.publish, ProgressPhase.DONE, outputs)
-            changed()
-            if announcer is not None and not announcer.written(outputs, changed):
-                return False
+            with _reporting(broker, topics, settings, fits, attempts or SaveAttempts(), outlook) as reporter:
+                outputs = _save(broker, settings, stop, fits, reporter, announcer)
+                if outputs is None:
+                    return False
+                changed = partial(reporter.publish, ProgressPhase.DONE, outputs)
+                changed()
+                if announcer is not None and not announcer.written(outputs, changed):
+                    return False
     if settings.delete_collected:
         broker.delete_topic(topics.collected)
-    log.info("%d pixels written to %s", sum(map(len, plan_reader.plan.levels.values())), outputs[0])
     return True
 
 
@@ -166,33 +197,39 @@ def _check_settings(settings: SaverSettings) -> None:
         read_ranges(settings.pixels)
 
 
-def _is_missing(broker: Broker, topic: str) -> bool:
-    """Return whether a topic is missing; False where this role may not list topics."""
-    try:
-        return topic not in broker.topics(topic)
-    except BrokerDenied:
+def _is_saved(broker: Broker, topics: ScanTopics, settings: SaverSettings, last: Progress | None) -> bool:
+    """Return whether the files are written, and the best fits deleted; raises InputError if the files are elsewhere."""
+    if last is None or last.phase is not ProgressPhase.DONE:
         return False
-
-
-def _check_written(last: Progress, settings: SaverSettings) -> None:
-    """Check that the files of a scan whose best fits are deleted are here; raises InputError if they are not."""
+    try:
+        if topics.collected in broker.topics(topics.collected):
+            return False
+    except BrokerDenied:  # a role that may not list topics cannot have deleted one
+        return False
     folders = {settings.output.parent, settings.results}
     for name in last.outputs:
         if not any((folder / name).exists() for folder in folders):
             where = " or ".join(sorted(map(str, folders)))
             raise InputError(f"the files of this scan are written, its best fits deleted: {name} is not in {where}")
     log.info("the files of this scan are written already, its best fits deleted")
+    return True
 
 
 @contextmanager
-def _full_disk_reported(reporter: ProgressReporter) -> Iterator[None]:
-    """Show a full disk in the progress; the error is raised all the same."""
-    try:
-        yield
-    except (OSError, InputError) as error:
-        if is_disk_full(error):
-            reporter.fail(str(error))
-        raise
+def _reporting(
+    broker: Broker, topics: ScanTopics, settings: SaverSettings, fits: _Fits, attempts: SaveAttempts, outlook: Outlook
+) -> Iterator[ProgressReporter]:
+    """Open the reporter of the progress, which shows a full disk, too; that error is raised all the same."""
+    with broker.producer(topics.progress, f"saver-{uuid.uuid4()}") as progress:
+        reporter = ProgressReporter(
+            progress, fits.plan, fits.collected, fits.statement, settings.results, attempts, outlook
+        )
+        try:
+            yield reporter
+        except (OSError, InputError) as error:
+            if is_disk_full(error):
+                reporter.fail(str(error))
+            raise
 
 
 def save_now(broker: Broker, topics: ScanTopics, settings: SaverSettings) -> ScanResult:
@@ -210,22 +247,18 @@ def save_now(broker: Broker, topics: ScanTopics, settings: SaverSettings) -> Sca
         scan = plan_reader.begun_scan()
         if scan is None:
             raise InputError("the scan has not begun yet: its plan is empty")
-        plan = plan_reader.update()
-        if plan.levels:
-            need, named = requirements_so_far(scan, plan), bool(settings.formats)
+        if plan_reader.update().levels:
+            need, named = requirements_so_far(scan, plan_reader.plan), bool(settings.formats)
             formats, _ = writable_formats(need, settings.formats, named=named, folder=settings.output.parent)
             settings = replace(settings, formats=formats)
-        with (
-            BestFitReader(broker, topics.collected, FitValidator(scan)) as collected,
-            Spool(settings.output.parent) as spool,
-        ):
-            while (found := collected.receive(timeout=0)) is not None:
-                spool.write(collected.best_fits.round_of(found.fit), found)
-            plan = plan_reader.update()
-            if not any(pixel in collected.best_fits for pixel in plan.planned()):
+        with _reading(broker, topics, settings, scan, plan_reader) as fits:
+            while fits.receive(timeout=0):
+                pass
+            plan_reader.update()
+            if not any(pixel in fits.best for pixel in fits.plan.planned()):
                 raise InputError("the scan has no fit yet: there is nothing to save")
-            _write(broker, settings, plan, collected, spool)
-            return scan_result(plan, collected.best_fits, partial(statement_of, spool, collected.best_fits))
+            _write(broker, settings, fits)
+            return fits.result()
 
 
 def _import_ahead(formats: Collection[str]) -> None:
@@ -242,22 +275,18 @@ def _save(
     broker: Broker,
     settings: SaverSettings,
     stop: Stop,
-    plan_reader: PlanReader,
-    collected: BestFitReader,
-    spool: Spool,
+    fits: _Fits,
     reporter: ProgressReporter,
     announcer: Announcer | None,
 ) -> list[Path] | None:
     """Collect all pixels and write the files; None if a stop was requested first."""
     _make_folders(settings)
     while not stop.requested:
-        found = collected.receive(timeout=0.1)
-        plan = plan_reader.update()
-        if found is not None:
-            spool.write(collected.best_fits.round_of(found.fit), found)
-        else:
+        received = fits.receive(timeout=0.1)
+        plan = fits.plan_reader.update()
+        if not received:
             reporter.caught_up()
-            if plan.complete(collected.best_fits.has):
+            if plan.complete(fits.best.has):
                 break
         reporter.report()
     if stop.requested:
@@ -269,8 +298,9 @@ def _save(
         if announcer is not None:
             announcer.mapped(files[0])
 
-    outputs = _write(broker, settings, plan, collected, spool, mapped)
+    outputs = _write(broker, settings, fits, mapped)
     (settings.results / PARTIAL).unlink(missing_ok=True)
+    log.info("%d pixels written to %s", sum(map(len, plan.levels.values())), outputs[0])
     return outputs
 
 
@@ -292,37 +322,35 @@ def check_expected(scan: ScanEntry, settings: SaverSettings) -> None:
 def _write(
     broker: Broker,
     settings: SaverSettings,
-    plan: Plan,
-    collected: BestFitReader,
-    spool: Spool,
+    fits: _Fits,
     mapped: Callable[[Sequence[Path]], None] = lambda _files: None,
 ) -> list[Path]:
     """Write the result, the .i3 file, then all that is made of them, last the report.
 
     ``mapped`` is called once the files of the result are written: pictures take seconds, and notices need none.
     """
-    result = scan_result(plan, collected.best_fits, partial(statement_of, spool, collected.best_fits))
+    result, plan, scan = fits.result(), fits.plan, fits.collected.scan
     whole = [name for name in settings.formats if name in WHOLE_RESULT]
     first = write_results(result, settings.results, whole) if whole else []
     if first:
         mapped(first)
     output = settings.output.with_name(settings.output.name.replace("{stem}", result.stem))
     with FrameWriter(output) as writer:
-        for topic in collected.scan.event.metadata_topics:
+        for topic in scan.event.metadata_topics:
             writer.write(read_metadata(broker, topic))
         for pixel in (*plan.planned(), *plan.resimulations):
             rounds = [Round(pixel, number) for number in range(plan.rounds_of(pixel))]
-            done = [spool.read(one) for one in rounds if collected.best_fits.has(one)]  # all, unless saved early
-            for frame in kept_frames(done, keep_all=collected.scan.keep_all_seeds):
+            done = [fits.spool.read(one) for one in rounds if fits.best.has(one)]  # all, unless saved early
+            for frame in kept_frames(done, keep_all=scan.keep_all_seeds):
                 writer.write(frame)
     rest = [name for name in settings.formats if name not in WHOLE_RESULT]
     outputs = [output, *first, *(write_results(result, settings.results, rest) if rest else ())]
     if "report" in settings.formats:
-        history = list(fit_history(plan, collected.best_fits, spool))
+        history = list(fit_history(plan, fits.best, fits.spool))
         outputs.append(write_history(settings.results, result, history))
         beside = sorted(path.name for path in outputs if path.parent == settings.results)
         report = ScanReport(result, history=history, files=beside)
-        outputs.append(write_report(settings.results, with_event(report, broker, collected, spool)))
+        outputs.append(write_report(settings.results, with_event(report, broker, fits.collected, fits.spool)))
     return outputs
 
 
