@@ -221,8 +221,8 @@ async def measure(bench: Bench, steady: float, admin_url: str) -> None:
         bench.roles.close()
 
 
-def main() -> None:
-    """Start everything, measure, and print the results."""
+def options() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scans", type=int, default=1000)
     parser.add_argument("--namespaces", type=int, default=10)
@@ -230,7 +230,12 @@ def main() -> None:
     parser.add_argument("--steady", type=float, default=300.0, help="duration of the steady phase (s)")
     parser.add_argument("--picture", type=Path, help="where to draw memory, processor time and latencies")
     parser.add_argument("--log", type=Path, help="where to keep the operator's log")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Start everything, measure, and print the results."""
+    arguments = options()
     # Six topics for each scan exceed the default memory of Pulsar. Java prefers these options over all others.
     os.environ["_JAVA_OPTIONS"] = "-Xmx2g -XX:MaxDirectMemorySize=1g"
     with ExitStack() as stack:

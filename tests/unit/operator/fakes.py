@@ -10,8 +10,6 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Unpack
 
-from tests.unit.operator.world import merge
-
 from skymap_api.pulsar_admin import PulsarAdminError, StoredMessage, UnreadableMessage
 from skymap_api.pulsar_statistics import Subscription
 from skymap_api.resource.base import Manifest
@@ -21,6 +19,17 @@ from skymap_operator.cluster.reading import Reading, whole
 from skymap_operator.pulsar.access import PulsarAccess
 from skymap_operator.pulsar.admin import PulsarAdmin
 from skymap_operator.pulsar.connections import Pulsars
+
+
+def merge(target: Manifest, patch: Manifest) -> None:
+    """Apply a JSON merge patch (RFC 7396)."""
+    for key, value in patch.items():
+        if isinstance(value, dict):
+            merge(target.setdefault(key, {}), value)
+        elif value is None:
+            target.pop(key, None)
+        else:
+            target[key] = value
 
 
 class FakeCluster(Cluster):

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from testing.manifests import cases
+from tests.unit.operator.fakes import merge
 
 from skymap_api.names import JOB_ROLES, SAVER, Names
 from skymap_api.progress import FitCounts, Progress, ProgressPhase
@@ -393,14 +394,3 @@ class World:
 def wire(status: SkymapScanStatus) -> Resource:
     """Return a status as the API server stores it."""
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-def merge(target: Resource, patch: Resource) -> None:
-    """Apply a JSON merge patch (RFC 7396)."""
-    for key, value in patch.items():
-        if isinstance(value, dict):
-            merge(target.setdefault(key, {}), value)
-        elif value is None:
-            target.pop(key, None)
-        else:
-            target[key] = value

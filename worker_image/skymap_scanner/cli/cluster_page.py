@@ -6,12 +6,16 @@ import logging
 import os
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
 
 import click
 
 from skymap_scanner.cli.broker_options import BrokerOptions, with_broker
 from skymap_scanner.cli.page import all_addresses, check_installed, listen
 from skymap_scanner.errors import InputError
+
+if TYPE_CHECKING:
+    from skymap_scanner.live.cluster.serving import ServingCertificate
 
 log = logging.getLogger(__name__)
 
@@ -67,19 +71,10 @@ def command(
     from skymap_scanner.live.cluster.api import KubernetesApi
     from skymap_scanner.live.cluster.resources import Resources
     from skymap_scanner.live.cluster.server import ClusterPages, OwnPulsar
-    from skymap_scanner.live.cluster.serving import ServingCertificate
     from skymap_scanner.live.server import serve
     from skymap_scanner.roles.stop import Stop
-    from skymap_scanner.secret import secret_of
 
-    serving = None
-    if serving_certificate is not None and serving_key is not None:
-        serving = ServingCertificate(serving_certificate, serving_key)
-    elif serving_certificate is not None or serving_key is not None:
-        raise click.UsageError("--serving-certificate and --serving-key belong together: give both")
-    secret = secret_of(os.environ, "SKYMAP_PAGE_PROXY_SECRET")
-    if secret is not None and len(secret) < SHORTEST_SECRET:
-        raise InputError(f"SKYMAP_PAGE_PROXY_SECRET is too short: use at least {SHORTEST_SECRET} characters")
+    serving, secret = _serving(serving_certificate, serving_key), _proxy_secret()
     api = KubernetesApi.in_cluster(os.environ, account)
     resources = Resources(api, namespaces)
     pulsar = OwnPulsar(broker_options.url, broker_options.access.admin_url, tenant, broker_options.open)
@@ -95,3 +90,23 @@ def command(
             resources.stop()
             pages.close()
     return 0
+
+
+def _serving(certificate: Path | None, key: Path | None) -> ServingCertificate | None:
+    """Return what the page is served with over https; None for http."""
+    from skymap_scanner.live.cluster.serving import ServingCertificate
+
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise click.UsageError("--serving-certificate and --serving-key belong together: give both")
+    return ServingCertificate(certificate, key)
+
+
+def _proxy_secret() -> str | None:
+    from skymap_scanner.secret import secret_of
+
+    secret = secret_of(os.environ, "SKYMAP_PAGE_PROXY_SECRET")
+    if secret is not None and len(secret) < SHORTEST_SECRET:
+        raise InputError(f"SKYMAP_PAGE_PROXY_SECRET is too short: use at least {SHORTEST_SECRET} characters")
+    return secret

@@ -101,8 +101,9 @@ def _prepare(event: Event, pulse_series: str | None) -> PreparedEvent:
     if damaged:
         log.warning("%s: %d DOMs have impossible pulses in %s and take no part", event.name, len(damaged), series)
 
-    window = _readout_window(frames, series, pulses.select(sound))
-    time, charge, hit = pulses.time[sound], pulses.charge[sound].astype(np.float64), dom[sound]
+    usable, hit = pulses.select(sound), dom[sound]
+    window = _readout_window(frames, series, usable)
+    time, charge = usable.time, usable.charge.astype(np.float64)
     keys = omkeys(geometry)
     hit_keys = {keys[index] for index in set(hit.tolist())}
     late = {keys[index]: start for index, start in late_pulses(time, charge, hit, LATE_DELAY).items()}
@@ -113,10 +114,7 @@ def _prepare(event: Event, pulse_series: str | None) -> PreparedEvent:
     if hit_keys <= excluded:
         reasons = "dead, bad, saturated, badly calibrated, in DeepCore or with impossible pulses"
         raise InputError(f"all DOMs with pulses in {series} are excluded ({reasons}), so there is nothing to fit")
-    chosen = (pulses.flags[sound] & LOCAL_COINCIDENCE) != 0
-    if not charge[chosen].any():
-        chosen = np.ones(len(time), bool)
-    vertex, vertex_time = find_vertex(time[chosen], charge[chosen], hit[chosen], geometry.position)
+    vertex, vertex_time = _vertex(usable, hit, geometry)
     mjd = event_mjd(header)
     return PreparedEvent(
         name=event.name,
@@ -202,6 +200,15 @@ def _sound(pulses: Pulses) -> NDArray[np.bool_]:
         & (pulses.width >= 0)
         & (pulses.width < _FARTHEST)
     )
+
+
+def _vertex(pulses: Pulses, dom: NDArray[np.intp], geometry: Geometry) -> tuple[NDArray[np.float64], float]:
+    """Return the vertex (m, ns) of the pulses with a local coincidence, or of all where those have no charge."""
+    chosen = (pulses.flags & LOCAL_COINCIDENCE) != 0
+    if not pulses.charge[chosen].any():
+        chosen = np.ones(len(pulses), bool)
+    charge = pulses.charge[chosen].astype(np.float64)
+    return find_vertex(pulses.time[chosen], charge, dom[chosen], geometry.position)
 
 
 def _untrusted_doms(frames: Mapping[str, Frame], geometry: Geometry, keys: Sequence[OMKey]) -> set[OMKey]:

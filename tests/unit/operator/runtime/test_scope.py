@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars
-from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, merge, resource
+from tests.unit.operator.fakes import FakeAdmin, FakeCluster, FakePulsars, merge
+from tests.unit.operator.world import NAME, NAMESPACE, SETTINGS, resource
 
 from skymap_api.names import NamespacedName
 from skymap_api.resource.base import Manifest
