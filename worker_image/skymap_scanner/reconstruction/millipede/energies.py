@@ -35,10 +35,12 @@ ENTER_TOGETHER, ENTER_SHARE = 6, 0.1
 class Solver(NamedTuple):
     """Room for the solver; m = MAX_SUPPORT, rows, segments.
 
-    ``support`` (m,): segments in the active set; ``column`` (m, rows): their columns; ``gram``, ``factor`` (m, m).
+    ``support`` (m,): segments in the active set; ``kept`` (m,): places of those that stay in it; ``column`` (m, rows):
+    their columns; ``gram``, ``factor`` (m, m).
     """
 
     support: Index
+    kept: Index
     column: Single
     gram: Double
     factor: Double
@@ -62,6 +64,7 @@ def make_solver(rows: int, segments: int) -> Solver:
     m = MAX_SUPPORT
     return Solver(
         support=np.zeros(m, np.int64),
+        kept=np.zeros(m, np.int64),
         column=np.zeros((m, rows), np.float32),
         gram=np.zeros((m, m)),
         factor=np.zeros((m, m)),
@@ -136,7 +139,14 @@ def total_of(y: Single) -> float:
 @compiled
 def solve_cholesky(gram: Double, right: Double, size: int, factor: Double, out: Double) -> None:
     """Solve gram x = right for the first ``size`` rows; a pivot lost to rounding is kept positive."""
-    for i in range(size):
+    factorise(gram, 0, size, factor)
+    solve_factorised(factor, right, size, out)
+
+
+@compiled
+def factorise(gram: Double, first: int, size: int, factor: Double) -> None:
+    """Fill the rows first..size of the lower triangular ``factor`` of ``gram``; those before are there already."""
+    for i in range(first, size):
         for j in range(i + 1):
             value = gram[i, j]
             for k in range(j):
@@ -145,6 +155,11 @@ def solve_cholesky(gram: Double, right: Double, size: int, factor: Double, out: 
                 factor[i, i] = math.sqrt(max(value, 1e-10 * gram[i, i]) + 1e-300)
             else:
                 factor[i, j] = value / factor[j, j]
+
+
+@compiled
+def solve_factorised(factor: Double, right: Double, size: int, out: Double) -> None:
+    """Solve factor factor^T x = right for the first ``size`` rows."""
     for i in range(size):
         value = right[i]
         for k in range(i):
@@ -184,18 +199,23 @@ def _weighted_product(a: Single, b: Single, weight: Single) -> np.float32:
 
 
 @compiled
-def _drop(solver: Solver, size: int) -> int:
-    """Take the segments without energy out of the support; return the new size."""
-    kept = 0
+def _drop(solver: Solver, size: int) -> tuple[int, int]:
+    """Take the segments without energy out of the support; return its size, and how many rows stay where they were."""
+    kept, same = 0, size
     for i in range(size):
         if solver.trial[solver.support[i]] <= ZERO:
+            same = min(same, i)
             continue
+        solver.kept[kept] = i
         if kept < i:
             solver.support[kept] = solver.support[i]
             copy(solver.column[i], solver.column[kept])
             solver.right[kept] = solver.right[i]
         kept += 1
-    return kept
+    for i in range(same, kept):
+        for k in range(i + 1):
+            solver.gram[i, k] = solver.gram[solver.kept[i], solver.kept[k]]
+    return kept, same
 
 
 @compiled
@@ -236,12 +256,13 @@ def minimise_model(matrix: Single, solver: Solver, size: int) -> int:
     fill(z, ZERO)
     for j in range(z.size):
         solver.banned[j] = False
-    warm, several, built = True, True, 0
+    warm, several, built, factorised = True, True, 0, 0
     entered_alone = -1
     for _ in range(4 * MAX_SUPPORT):  # each segment enters and leaves a few times at most, but for rounding
         _extend_gram(matrix, solver, built, size)
-        built = size
-        solve_cholesky(solver.gram, solver.right, size, solver.factor, solution)
+        factorise(solver.gram, factorised, size, solver.factor)
+        solve_factorised(solver.factor, solver.right, size, solution)
+        built = factorised = size
         share = _share_to_boundary(solver, size)
         feasible = share == 1.0
         if feasible or warm:  # from a warm start, everything negative goes at once
@@ -251,10 +272,10 @@ def minimise_model(matrix: Single, solver: Solver, size: int) -> int:
             several = False
             _go_to_boundary(solver, size, share, entered_alone)
         if not feasible:
-            kept = _drop(solver, size)
-            if kept == size:
+            built, factorised = _drop(solver, size)
+            if built == size:
                 break
-            size, built = kept, 0
+            size = built
             if warm:
                 fill(z, ZERO)
             continue
