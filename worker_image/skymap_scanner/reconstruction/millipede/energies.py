@@ -251,42 +251,50 @@ def minimise_model(matrix: Single, solver: Solver, size: int) -> int:
     """Minimise the quadratic model over z >= 0, starting from the first ``size`` segments of the support.
 
     Leaves z in ``trial`` and its support in ``support``; returns the size of the support.
+
+    As long as the minimum falls, several segments enter at once, and all that turn negative leave at once. Then one
+    enters at a time, and z moves no further than to the boundary, so that the method ends.
     """
     z, support, solution = solver.trial, solver.support, solver.solution
     fill(z, ZERO)
     for j in range(z.size):
         solver.banned[j] = False
-    warm, several, built, factorised = True, True, 0, 0
-    entered_alone = -1
+    several, lowest, same, entered_alone = True, math.inf, 0, -1
     for _ in range(4 * MAX_SUPPORT):  # each segment enters and leaves a few times at most, but for rounding
-        _extend_gram(matrix, solver, built, size)
-        factorise(solver.gram, factorised, size, solver.factor)
+        _extend_gram(matrix, solver, same, size)
+        factorise(solver.gram, same, size, solver.factor)
         solve_factorised(solver.factor, solver.right, size, solution)
-        built = factorised = size
         share = _share_to_boundary(solver, size)
-        feasible = share == 1.0
-        if feasible or warm:  # from a warm start, everything negative goes at once
+        if share == 1.0 or several:
             for i in range(size):
                 z[support[i]] = F(max(solution[i], 0.0))
         else:
-            several = False
             _go_to_boundary(solver, size, share, entered_alone)
-        if not feasible:
-            built, factorised = _drop(solver, size)
-            if built == size:
+        if share < 1.0:
+            kept, same = _drop(solver, size)
+            if kept == size:
                 break
-            size = built
-            if warm:
-                fill(z, ZERO)
+            size = kept
             continue
-        warm = False
+        value = _model_value(solver, size)
+        several = several and value < lowest
+        lowest = min(lowest, value)
         _model_gradient(matrix, solver, size)
         grown = _enter(solver, size, several)
         if grown == size:
             break
         entered_alone = support[size] if grown == size + 1 and not several else -1
-        size = grown
+        same, size = size, grown
     return size
+
+
+@compiled
+def _model_value(solver: Solver, size: int) -> float:
+    """Return the quadratic model at the support's solution, from its value at 0."""
+    value = 0.0
+    for i in range(size):
+        value -= 0.5 * solver.right[i] * solver.solution[i]
+    return value
 
 
 @compiled
