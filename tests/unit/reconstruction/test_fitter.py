@@ -109,8 +109,8 @@ def test_cascade_far_above_a_track_is_given_up_early(fitter: MillipedeFitter, tr
     event = fitter._surfaces.event
     line = make_line(np.array(truth_fit.position), travel_direction(ZENITH, AZIMUTH))
     time, track = truth_fit.time - fitter._reference, truth_fit.llh - fitter._constant
-    alone = fit_cascade(event, line, time, OF_CASCADE, math.inf)
-    beside = fit_cascade(event, line, time, OF_CASCADE, track)
+    alone = fit_cascade(event, [(line, time)], OF_CASCADE, math.inf)
+    beside = fit_cascade(event, [(line, time)], OF_CASCADE, track)
     assert track + HOPELESS < alone.f < beside.f
     assert beside.evaluations < 0.2 * alone.evaluations
 

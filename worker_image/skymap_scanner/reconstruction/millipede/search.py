@@ -34,6 +34,8 @@ ENOUGH = 0.3
 ROUGH, SEARCH, ANSWER = 5e-2, 1e-2, 1e-3
 #: Fine segments stand within this of one with energy, m.
 AROUND = 45.0
+#: Segments of the answer stand within this of one with energy, m.
+BESIDE = 10.0
 #: Neighbours kept on both sides of a fine segment with energy in a descent.
 NEIGHBOURS = 1
 #: A cascade this far above a track is not refined.
@@ -122,12 +124,12 @@ def search(surfaces: Surfaces, line: Line, times: Double, *, warm: bool, free: b
     limit = track.f + cost_of_losses(event)
     # a warm start may be the end of a cascade's fit
     starts = [(track.line, track.time), (line, float(point[2]))] if warm else [(track.line, track.time)]
-    cascade = fit_cascade(event, *best_start(event, starts), OF_CASCADE, limit)
+    cascade = fit_cascade(event, starts, OF_CASCADE, limit)
     if free:
         turned = fit_track(event, track.line, track.time, TURNING_TRACK)
         track = turned if turned is not None else track
         limit = track.f + cost_of_losses(event)
-        cascade = fit_cascade(event, cascade.line, cascade.time, TURNING_CASCADE, limit)
+        cascade = fit_cascade(event, [(cascade.line, cascade.time)], TURNING_CASCADE, limit)
     evaluations += track.evaluations + cascade.evaluations
     best = cascade if not cascade.f > limit else track._replace(f=limit)
     return best._replace(evaluations=evaluations)
@@ -173,7 +175,7 @@ def fit_track(event: EventArrays, line: Line, time: float, how: Descent, *, warm
         evaluations += middle.evaluations + near.evaluations + refined.evaluations
 
     line, time, s, energy = refined.line, refined.time, refined.s, refined.energy
-    last = TrackLikelihood(event, line, FINE, segments_near(line, FINE, s, AROUND))
+    last = TrackLikelihood(event, line, FINE, segments_near(line, FINE, s, BESIDE))
     last.put(s, energy)
     f = last.value(at_time(time), ANSWER, exact=True, warm=True)
     covariance = last.covariance(at_time(time), how) if how.turns else None
@@ -208,38 +210,33 @@ def descended(likelihood: TrackLikelihood, time: float, how: Descent) -> Refined
     return Refined(line, time, places - centre, energies, value - f, likelihood.evaluations)
 
 
-def best_start(event: EventArrays, starts: list[tuple[Line, float]]) -> tuple[Line, float]:
-    """Return the vertex, that of a line, and the time (ns) at which one cascade fits best; the first of equals."""
-    if len(starts) == 1:
-        return starts[0]
-    values = []
-    for line, time in starts:
-        one = TrackLikelihood(event, line, FINE, np.zeros(1, np.int64))
-        one.calibrate(at_time(time))
-        values.append(one.value(at_time(time), ROUGH))
-    return starts[int(np.argmin(np.nan_to_num(values, nan=math.inf)))]
+def fit_cascade(event: EventArrays, starts: list[tuple[Line, float]], how: Descent, limit: float) -> Solution:
+    """Fit one cascade from the best of some vertices, each that of a line, and times (ns); the first of equals.
 
-
-def fit_cascade(event: EventArrays, line: Line, time: float, how: Descent, limit: float) -> Solution:
-    """Fit one cascade from a line's vertex and a time (ns); one that stays far above the ``limit`` is not refined."""
-    evaluations, covariance, f = 0, None, math.inf
-    for last in (False, False, True):
-        one = TrackLikelihood(event, line, FINE, np.zeros(1, np.int64))
-        point = at_time(time)
-        one.calibrate(point)
-        value = one.value(point, ANSWER, exact=last)
-        if last:
-            f = value
-            if how.turns:
-                covariance = one.covariance(point, how)
-        else:
-            f, point = one.descend(point, value, how, ANSWER, limit + HOPELESS)
-            line, time = one.line.moved(point[0], point[1], point[3]), float(point[2])
+    One that stays far above the ``limit`` is not refined.
+    """
+    trials = [(*one_cascade(event, line, time), time) for line, time in starts]
+    one, f, time = min(trials, key=lambda trial: (math.isnan(trial[1]), trial[1]))
+    evaluations, covariance = len(trials) - 1, None
+    for exact in (False, True):
+        f, point = one.descend(at_time(time), f, how, ANSWER, limit + HOPELESS)
         evaluations += one.evaluations
+        line, time = one.line.moved(point[0], point[1], point[3]), float(point[2])
         if f > limit + HOPELESS:
             break
+        one, f = one_cascade(event, line, time, exact=exact)
+    else:
+        evaluations += one.evaluations
+        covariance = one.covariance(at_time(time), how) if how.turns else None
     energy = one.seg.energy.astype(np.float64)
     return Solution(f, line, time, np.zeros(1), energy, True, evaluations, covariance)
+
+
+def one_cascade(event: EventArrays, line: Line, time: float, *, exact: bool = False) -> tuple[TrackLikelihood, float]:
+    """Return the likelihood of one cascade at the vertex of a line, and -ln L at a time (ns)."""
+    one = TrackLikelihood(event, line, FINE, np.zeros(1, np.int64))
+    one.calibrate(at_time(time))
+    return one, one.value(at_time(time), ANSWER, exact=exact)
 
 
 def at_time(time: float) -> Double:
