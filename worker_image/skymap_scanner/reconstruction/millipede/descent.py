@@ -36,13 +36,14 @@ class Descent(NamedTuple):
     """How to descend: which coordinates are ``free``, steps at most, the least ``gain`` worth a step, longest step.
 
     ``trust`` multiplies `TRUST`. A descent ends after two steps in a row that gain less than ``gain``, or when the next
-    promises less than a tenth of it.
+    promises less than a tenth of it; it does not begin where its first step promises more than ``far``.
     """
 
     free: tuple[bool, bool, bool, bool, bool, bool]
     most: int
     gain: float
     trust: float = 1.0
+    far: float = math.inf
 
     @property
     def turns(self) -> bool:
@@ -120,6 +121,8 @@ class TrackLikelihood:
             line, track = self.line, self.track
             for _ in range(TRIES):
                 promise = damped_step(g, h, free, damping, trust, step)
+                if left == how.most and promise > how.far:
+                    return value - promise, point
                 if promise < 0.1 * how.gain or value - HOPEFUL * left * promise > limit:
                     self.line, self.track = line, track
                     self.seg.energy[:] = energy

@@ -165,7 +165,7 @@ def fit_track(event: EventArrays, line: Line, time: float, how: Descent, *, warm
         return None
     evaluations, refined = 0, None
     if warm:
-        refined = refine(event, line, time, every_segment(line, FINE), how)
+        refined = refine(event, line, time, every_segment(line, FINE), how._replace(far=SETTLED))
         evaluations = refined.evaluations
     if refined is None or refined.gain > SETTLED:
         middle = TrackLikelihood(event, line, MIDDLE, every_segment(line, MIDDLE))
