@@ -20,8 +20,11 @@ from skymap_scanner.reconstruction.millipede.segments import Line
 
 #: Longest step of a descent in each coordinate: m, m, ns, m, rad, rad.
 TRUST = np.array([20.0, 20.0, 60.0, 20.0, 0.05, 0.05])
-#: Damping: at first, at least, at most; how it falls after a step that helped and rises after one that did not.
-FIRST, LEAST, EASED, RAISED = 1e-3, 1e-5, 0.2, 8.0
+#: Damping: at first and at least. A step that gains what it promises eases it; one that does not help raises it, to at
+#: least `FELT`, since less hardly changes a step.
+FIRST, LEAST, EASED, RAISED, FELT = 1e-3, 1e-5, 0.2, 8.0, 0.5
+#: A step that gains less than the first share of its promise raises the damping too, and beyond the second eases it.
+POOR, GOOD = 0.25, 0.75
 #: So often the damping is raised before a descent ends.
 TRIES = 6
 #: A descent is hopeless where steps that gain this many times what the next one promises would leave it above a limit.
@@ -136,13 +139,16 @@ class TrackLikelihood:
                 f = self.value(trial, tolerance, warm=True)
                 if f < value:
                     break
-                damping = max(damping, FIRST) * RAISED
+                damping = max(damping * RAISED, FELT)
             else:
                 self.line, self.track = line, track
                 self.seg.energy[:] = energy
                 break
             gain, value, point = value - f, f, trial
-            damping = max(damping * EASED, LEAST)
+            if gain > GOOD * promise:
+                damping = max(damping * EASED, LEAST)
+            elif gain < POOR * promise:
+                damping = max(damping, FELT)
             small = small + 1 if gain < how.gain else 0
             if small == 2 or gain < 0.1 * how.gain:
                 break
