@@ -46,7 +46,7 @@ SETTLED = 3.0
 #: DOMs whose expected charge is wrong by this share.
 FLUCTUATIONS, WRONG_CHARGE = 8.0, 0.3
 
-FROM_START = Descent(free=(True, True, True, False, False, False), most=15, gain=0.3, trust=2.0)
+FROM_START = Descent(free=(True, True, True, False, False, False), most=15, gain=1.0, trust=2.0)
 # The offset along a track is free too: it sets the phase of the segments, without which minima are many.
 OF_TRACK = Descent(free=(True, True, True, True, False, False), most=10, gain=0.03)
 ON_THE_WAY = OF_TRACK._replace(gain=0.3)
