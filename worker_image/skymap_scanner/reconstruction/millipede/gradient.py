@@ -30,7 +30,7 @@ from skymap_scanner.reconstruction.millipede.directions import (
     kappa_of,
     way,
 )
-from skymap_scanner.reconstruction.millipede.energies import Solver, solve_cholesky
+from skymap_scanner.reconstruction.millipede.energies import Solver, factorise, solve_factorised
 from skymap_scanner.reconstruction.millipede.far_field import fill_monomials, light_in_unhit_at
 from skymap_scanner.reconstruction.millipede.light import (
     ABSORB,
@@ -377,8 +377,9 @@ def _reduce(event: EventArrays, solver: Solver, room: Room, count: int, seg: Seg
     for c in range(SIZE):
         for m in range(c + 1):
             h[c, m] = float(_product(room.jacobian[c], room.jacobian[m]))
+    factorise(room.inner, 0, count, room.factor)
     for c in range(SIZE):
-        solve_cholesky(room.inner, room.cross[c], count, room.factor, room.solution)
+        solve_factorised(room.factor, room.cross[c], count, room.solution)
         for m in range(c + 1):
             for i in range(count):
                 h[c, m] -= room.solution[i] * room.cross[m, i]

@@ -34,8 +34,6 @@ ENOUGH = 0.3
 ROUGH, SEARCH, ANSWER = 5e-2, 1e-2, 1e-3
 #: Fine segments stand within this of one with energy, m.
 AROUND = 45.0
-#: Segments of the answer stand within this of one with energy, m.
-BESIDE = 10.0
 #: Neighbours kept on both sides of a fine segment with energy in a descent.
 NEIGHBOURS = 1
 #: A cascade this far above a track is not refined.
@@ -175,7 +173,9 @@ def fit_track(event: EventArrays, line: Line, time: float, how: Descent, *, warm
         evaluations += middle.evaluations + near.evaluations + refined.evaluations
 
     line, time, s, energy = refined.line, refined.time, refined.s, refined.energy
-    last = TrackLikelihood(event, line, FINE, segments_near(line, FINE, s, BESIDE))
+    last = TrackLikelihood(
+        event, line, FINE, np.rint(s / FINE).astype(np.int64) if s.size else every_segment(line, FINE)
+    )
     last.put(s, energy)
     f = last.value(at_time(time), ANSWER, exact=True, warm=True)
     covariance = last.covariance(at_time(time), how) if how.turns else None
