@@ -185,7 +185,7 @@ def fit_track(event: EventArrays, line: Line, time: float, how: Descent, *, warm
 def refine(event: EventArrays, line: Line, time: float, numbers: NDArray[np.int64], how: Descent) -> Refined:
     """Find losses among segments every `FINE` metres at these ``numbers``, and descend with those."""
     fine = TrackLikelihood(event, line, FINE, numbers)
-    fine.value(at_time(time), SEARCH)
+    fine.value(at_time(time), ROUGH)
     refined = descended(fine.only_near(NEIGHBOURS), time, how)
     return refined._replace(evaluations=fine.evaluations + refined.evaluations)
 
