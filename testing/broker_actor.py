@@ -24,7 +24,7 @@ def hold(broker: Broker, topic: str, kind: str, ack_timeout: str, count: str) ->
     for _ in range(int(count)):
         message = consumer.receive(30)
         assert message is not None
-        say(message.payload.decode(), message.attempts)
+        say(message.payload.decode())
     time.sleep(600)
 
 
@@ -51,7 +51,10 @@ def work(broker: Broker, topic: str, start: str) -> None:
         while (message := consumer.receive(1.0)) is not None:
             received = time.monotonic()
             number = int(message.payload)
-            back = number % 5 == 0 and message.attempts == 1
+            returned = Path(f"{start}-{number}")
+            back = number % 5 == 0 and not returned.exists()
+            if back:
+                returned.touch()
             released = time.monotonic()  # from here on another consumer may receive it
             (consumer.nack if back else consumer.ack)(message)
             say(number, received, released, "back" if back else "done")

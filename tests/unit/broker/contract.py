@@ -18,11 +18,6 @@ PATIENCE, MOMENT = 45.0, 0.3
 Start = Callable[..., Any]
 
 
-def second_attempt(broker: Broker) -> int:
-    """Return ``attempts`` of a message that is delivered again because its consumer crashed."""
-    return 2 if broker.capabilities.counts_crashed_deliveries else 1
-
-
 def numbered(numbers: Iterable[int]) -> list[Outgoing]:
     return [Outgoing(f"{number}".encode(), sequence_id=number) for number in numbers]
 

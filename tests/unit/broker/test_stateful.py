@@ -25,7 +25,6 @@ class ModelSubscription:
     cursor: int = 0
     given_back: set[int] = field(default_factory=set)
     held: dict[int, int] = field(default_factory=dict)
-    attempts: dict[int, int] = field(default_factory=dict)
     queue: list[int] = field(default_factory=list)
 
     def receive(self, kind: SubscriptionType, consumer: int, log_size: int) -> int | None:
@@ -40,7 +39,6 @@ class ModelSubscription:
         else:
             return None
         self.held[position] = consumer
-        self.attempts[position] = self.attempts.get(position, 0) + 1
         return position
 
     def ack(self, position: int) -> None:
@@ -131,7 +129,6 @@ class BrokerMachine(RuleBasedStateMachine):
                 return
             assert message is not None
             self.same(message, self.log[expected])
-            assert message.attempts == model.attempts[expected]
             self.received.append((subscription, expected, message))
 
     def chosen(self, data: st.DataObject) -> Iterator[tuple[int, Consumer, list[tuple[int, Message]]]]:

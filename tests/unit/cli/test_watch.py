@@ -106,7 +106,7 @@ class UnavailableReader:
         payload = self.answers.pop(0)
         if payload is None:
             raise BrokerUnavailable("the broker is unavailable")
-        return Message(1, payload, None, {}, 1)
+        return Message(1, payload, None, {})
 
 
 def test_watch_waits_for_an_unavailable_broker(

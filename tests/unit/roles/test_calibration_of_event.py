@@ -266,7 +266,7 @@ def resimulation_fit(scan: Scan, number: int, **changes: Any) -> Message:
     made = Frame.from_bytes(fit_frame(frame, failed_fit(task.start, FitStatus.GeneralFailure, "test"), "bowls"))
     for key, value in changes.items():
         made[key] = value
-    return Message(0, made.to_bytes(), sent.key, sent.properties, attempts=1)
+    return Message(0, made.to_bytes(), sent.key, sent.properties)
 
 
 def test_fit_of_a_resimulation_must_be_of_this_scan(scan: MakeScan) -> None:

@@ -26,7 +26,7 @@ class Collected:
 
     def receive(self, _timeout: float) -> Message | None:
         self._number += 1
-        return Message(self._number, b"", None, {}, 1) if self._number <= PIXELS else None
+        return Message(self._number, b"", None, {}) if self._number <= PIXELS else None
 
     def best_fit(self, message: Message) -> PixelFit:
         number = int(str(message.id))

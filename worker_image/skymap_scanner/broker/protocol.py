@@ -38,12 +38,10 @@ class Capabilities:
     """What one broker can do and another cannot.
 
     ``key_shared``: it has key-shared subscriptions; `Broker.consumer` raises BrokerError otherwise.
-    ``counts_crashed_deliveries``: `Message.attempts` counts the deliveries to consumers that crashed.
     ``keeps_active_consumer``: the active failover consumer stays active when another joins.
     """
 
     key_shared: bool
-    counts_crashed_deliveries: bool
     keeps_active_consumer: bool
 
 
@@ -69,13 +67,12 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message received; ``attempts`` counts its deliveries, this one included (see `Capabilities`)."""
+    """One message received."""
 
     id: Hashable
     payload: bytes
     key: str | None
     properties: Mapping[str, str]
-    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +150,7 @@ class Consumer(Closing, Protocol):
 
 
 class Reader(Closing, Protocol):
-    """Reads one topic from its first message: every message once and in order, acknowledged or not.
-
-    The ``attempts`` of the messages are 1.
-    """
+    """Reads one topic from its first message: every message once and in order, acknowledged or not."""
 
     def receive(self, timeout: float) -> Message | None:
         """Return the next message, or None if none arrives within ``timeout`` seconds.

@@ -49,7 +49,7 @@ def test_cost_of_receive_does_not_grow(path: Path) -> None:
             connection.execute("UPDATE subscription SET cursor = ?", (count,))
             connection.execute("DELETE FROM delivery")
             connection.executemany(
-                "INSERT INTO delivery VALUES (1, ?, ?, 1, NULL)",
+                "INSERT INTO delivery VALUES (1, ?, ?, NULL)",
                 [(count - nth, None if nth < 500 else consumer._number) for nth in range(990)],
             )
         assert broker.backlog(TOPIC, "s") == Backlog(waiting=510, unacked=490)

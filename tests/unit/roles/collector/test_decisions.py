@@ -71,7 +71,7 @@ class Fits:
     def message(self, payload: bytes, sent: Outgoing | None = None) -> Message:
         self._number += 1
         sent = sent or Outgoing(payload)
-        return Message(self._number, payload, sent.key, sent.properties, 1)
+        return Message(self._number, payload, sent.key, sent.properties)
 
     def pixel_collector(self) -> PixelCollector:
         return PixelCollector(FitValidator(self.scan), "scanned")

@@ -11,7 +11,7 @@ A, B = Pixel(1, 4), Pixel(1, 7)
 
 
 def message(number: int) -> Message:
-    return Message(number, b"?", None, {}, 1)
+    return Message(number, b"?", None, {})
 
 
 def rejected(*tasks: TaskName) -> RejectedFits:

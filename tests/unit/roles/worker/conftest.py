@@ -13,10 +13,7 @@ from skymap_scanner.broker import Access, open_broker
 
 @pytest.fixture(params=[pytest.param("pulsar", marks=pytest.mark.pulsar), "sqlite"])
 def place(request: pytest.FixtureRequest) -> Iterator[Callable[[Scan], list[str]]]:
-    """Return a function that moves a scan to a broker and returns the broker's options.
-
-    Pulsar forgets the deliveries to consumers that died, so crash reports must count.
-    """
+    """Return a function that moves a scan to a broker and returns the broker's options."""
     moved: list[Scan] = []
 
     def move(scan: Scan) -> list[str]:

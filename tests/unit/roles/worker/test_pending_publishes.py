@@ -31,7 +31,7 @@ class Slow:
 
 
 def task(number: int) -> Message:
-    return Message(number, f"{number}".encode(), None, {}, 1)
+    return Message(number, f"{number}".encode(), None, {})
 
 
 def test_task_is_acknowledged_after_its_fit_is_stored() -> None:

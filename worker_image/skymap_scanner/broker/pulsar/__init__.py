@@ -26,7 +26,7 @@ class PulsarBroker(Closing):
     so a role whose topics were created before needs only the permissions to produce and to consume.
     """
 
-    capabilities = Capabilities(key_shared=True, counts_crashed_deliveries=False, keeps_active_consumer=False)
+    capabilities = Capabilities(key_shared=True, keeps_active_consumer=False)
 
     def __init__(self, url: str, access: Access) -> None:
         self._connection = Connection(url, access)

@@ -173,7 +173,7 @@ class PulsarConsumer(_Source):
             return self._message(number, got)
 
     def _message(self, number: int, got: pulsar.Message) -> Message:
-        message = _message((self._topic, self._subscription, number), got, got.redelivery_count() + 1)
+        message = _message((self._topic, self._subscription, number), got)
         if self._ack_timeout is not None:
             self._held[message.id] = (time.monotonic() + self._ack_timeout, message)
         return message
@@ -341,9 +341,9 @@ class PulsarReader(_Source):
                 self._transient.wait(type(error).__name__)
 
     def _message(self, got: pulsar.Message) -> Message:
-        return _message((self._topic, None, 0), got, attempts=1)
+        return _message((self._topic, None, 0), got)
 
 
-def _message(source: tuple[Hashable, ...], got: pulsar.Message, attempts: int) -> Message:
+def _message(source: tuple[Hashable, ...], got: pulsar.Message) -> Message:
     key = got.partition_key() or None
-    return Message((*source, got.message_id().serialize()), got.data(), key, got.properties(), attempts)
+    return Message((*source, got.message_id().serialize()), got.data(), key, got.properties())

@@ -31,7 +31,7 @@ class SqliteBroker(DatabaseClient):
     open the broker again.
     """
 
-    capabilities = Capabilities(key_shared=False, counts_crashed_deliveries=True, keeps_active_consumer=True)
+    capabilities = Capabilities(key_shared=False, keeps_active_consumer=True)
 
     def __init__(self, path: Path) -> None:
         path = path.resolve()  # all processes must find the same lock files, even if they open the file by a link

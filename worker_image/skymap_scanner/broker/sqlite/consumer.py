@@ -34,7 +34,7 @@ class SqliteReader(DatabaseClient):
         return _poll(self._database, self._take, timeout)
 
     def _take(self) -> Message | None:
-        message = queries.message_at(self._database, self._topic, self._position + 1, attempts=1)
+        message = queries.message_at(self._database, self._topic, self._position + 1)
         if message is not None:
             self._position += 1
         elif not self._database.read("SELECT 1 FROM topic WHERE id = ?", (self._topic,)):
@@ -113,13 +113,12 @@ class SqliteConsumer(DatabaseClient):
                 "UPDATE subscription SET cursor = ? WHERE id = ? AND cursor < ?",
                 (position, self._subscription, position),
             )
-            [(attempts,)] = connection.execute(
-                "INSERT INTO delivery (subscription, position, consumer, attempts, due) VALUES (?, ?, ?, 1, ?) "
-                "ON CONFLICT (subscription, position) DO UPDATE "
-                "SET consumer = excluded.consumer, attempts = attempts + 1, due = excluded.due RETURNING attempts",
+            connection.execute(
+                "INSERT INTO delivery (subscription, position, consumer, due) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (subscription, position) DO UPDATE SET consumer = excluded.consumer, due = excluded.due",
                 (self._subscription, position, self._number, due),
             )
-            return queries.message_at(self._database, self._topic, position, attempts)
+            return queries.message_at(self._database, self._topic, position)
 
     def _may_take(self, connection: sqlite3.Connection) -> bool:
         """Return whether this consumer may receive now; joins the subscription again if it has been removed."""

@@ -24,7 +24,7 @@ from skymap_scanner.file_systems import check_local
 APPLICATION_ID = int.from_bytes(b"SkyM", "big")
 
 #: Increases with every change of the tables below.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 #: How long to wait for the transactions of other processes (s); each takes well under a millisecond.
 BUSY_TIMEOUT = 30.0
@@ -64,7 +64,6 @@ SCHEMA = (
         subscription INTEGER NOT NULL REFERENCES subscription ON DELETE CASCADE,
         position INTEGER NOT NULL,
         consumer INTEGER REFERENCES consumer ON DELETE SET NULL,
-        attempts INTEGER NOT NULL,
         due REAL,
         PRIMARY KEY (subscription, position)) WITHOUT ROWID""",
     "CREATE INDEX delivery_given_back ON delivery (subscription, position) WHERE consumer IS NULL",

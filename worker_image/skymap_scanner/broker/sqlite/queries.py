@@ -29,7 +29,7 @@ def subscription_number(database: Database, topic: str, subscription: str) -> in
     return int(number)
 
 
-def message_at(database: Database, topic: int, position: int, attempts: int) -> Message | None:
+def message_at(database: Database, topic: int, position: int) -> Message | None:
     """Return the topic's message at ``position``, None if there is none."""
     rows = database.read(
         "SELECT payload, key, properties FROM message WHERE topic = ? AND position = ?",
@@ -38,7 +38,7 @@ def message_at(database: Database, topic: int, position: int, attempts: int) -> 
     if not rows:
         return None
     payload, key, properties = rows[0]
-    return Message((topic, position), payload, key, json.loads(properties), attempts)
+    return Message((topic, position), payload, key, json.loads(properties))
 
 
 def next_position(database: Database, subscription: int) -> int | None:
