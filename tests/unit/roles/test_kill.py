@@ -142,8 +142,11 @@ def test_finished_folder_shows_its_result_and_rejects_other_scans(
 
 def test_second_run_in_a_folder_is_rejected(command: MakeCommand, event_file: Path) -> None:
     with running(command(*words(event_file, "shared"))) as run:
-        eventually(lambda: roles(run.pid))
+        eventually(lambda: "saver" in roles(run.pid))
+        [saver] = roles(run.pid)["saver"]
+        os.kill(saver, signal.SIGSTOP)  # so that the first run does not end while the second looks
         second = command(*words(event_file, "shared")).run()
+        os.kill(saver, signal.SIGCONT)
         assert second.returncode == 1
         assert "in use by another run" in second.stderr
         assert run.wait(120) == 0
