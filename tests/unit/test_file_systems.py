@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import fcntl
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from skymap_scanner import file_systems
+from skymap_scanner import cli, file_systems
 from skymap_scanner.broker.sqlite import SqliteBroker
 from skymap_scanner.cli.run import command as run
 from skymap_scanner.cli.scan_folder import locked
@@ -130,9 +131,36 @@ def test_lock_that_another_run_removes_is_none(tmp_path: Path, monkeypatch: pyte
         pass
 
 
-def test_folder_that_cannot_be_written_needs_no_lock() -> None:
-    with locked(Path("/sys")):
-        pass
+def test_lock_of_somebody_else_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with locked(tmp_path):
+        _deny_writing(monkeypatch)
+        with pytest.raises(InputError, match="in use by another run"), locked(tmp_path):
+            pass
+
+
+def test_folder_that_cannot_be_written_needs_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _deny_writing(monkeypatch)
+    with locked(tmp_path):
+        assert list(tmp_path.iterdir()) == []
+
+
+def _deny_writing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let files be opened for reading only, as those of somebody else; tests may run as root."""
+    open_file = Path.open
+
+    def denied(path: Path, mode: str = "r", **options: Any) -> Any:
+        if mode == "ab":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open_file(path, mode, **options)
+
+    monkeypatch.setattr(Path, "open", denied)
+
+
+@pytest.mark.parametrize("words", [["run", "demo"], ["save", "-n", "scan", "--broker", "sqlite:///scan.sqlite"]])
+def test_folder_whose_name_is_too_long_is_named(words: list[str]) -> None:
+    done = CliRunner().invoke(cli.group, [*words, "-o", "x" * 300])
+    assert isinstance(done.exception, InputError)
+    assert "x: File name too long" in str(done.exception)
 
 
 def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

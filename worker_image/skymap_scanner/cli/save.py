@@ -35,7 +35,11 @@ def command(
     from skymap_scanner.roles.local.record import FILE as RECORD_FILE
     from skymap_scanner.roles.saver.saver import SaverSettings, save_now
 
-    if (folder / RECORD_FILE).exists():
+    try:
+        of_run = (folder / RECORD_FILE).exists()
+    except OSError as error:
+        raise InputError(f"cannot use the folder {folder}: {error.strerror}") from error
+    if of_run:
         raise InputError(f"{folder} is the folder of a run, which writes its own files there: choose another folder")
     if not broker_options.exists:
         raise InputError(f"{broker_options.url}: there is no such file; give the --broker of the scan")

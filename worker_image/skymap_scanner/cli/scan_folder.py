@@ -48,16 +48,17 @@ def locked(folder: Path) -> Iterator[None]:
     network file system without locks. A folder that cannot be written to needs no lock. Raises InputError if another
     run has locked the folder, or it cannot be made.
     """
-    made = not folder.exists()
-    before = set() if made else _names(folder)
+    made, before = True, set[str]()
     try:
+        made = not folder.exists()
+        before = set() if made else _names(folder)
         make_folder(folder)
-        lock = (folder / LOCK_FILE).open("ab")
+        lock = _open_lock(folder / LOCK_FILE)
     except OSError as error:
-        if not made and error.errno in {errno.EACCES, errno.EROFS}:
-            yield
-            return
-        raise InputError(f"cannot create the folder {folder}: {error.strerror}") from error
+        raise InputError(f"cannot {'create' if made else 'use'} the folder {folder}: {error.strerror}") from error
+    if lock is None:
+        yield
+        return
     with lock:
         if not _lock(lock, folder):
             raise InputError(f"{folder} is in use by another run: wait for it, or choose another folder")
@@ -69,6 +70,22 @@ def locked(folder: Path) -> Iterator[None]:
                     (folder / LOCK_FILE).unlink()
                     if made:
                         folder.rmdir()
+
+
+def _open_lock(path: Path) -> BinaryIO | None:
+    """Open the lock file; None if there is none, and none can be made, since its folder cannot be written to.
+
+    That of somebody else may only be read, which is enough to lock it.
+    """
+    try:
+        return path.open("ab")
+    except OSError as error:
+        if error.errno not in {errno.EACCES, errno.EROFS}:
+            raise
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        return None
 
 
 def _lock(lock: BinaryIO, folder: Path) -> bool:
