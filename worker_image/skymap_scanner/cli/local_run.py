@@ -279,7 +279,8 @@ def _write_other_formats(folder: Path, record: Record, formats: Sequence[str]) -
     write_results(ScanResult.read(found[0]), folder, formats)
     if "report" in formats:
         write_report(folder, report_of_files(found[0]))
-    write_record(folder, replace(record, formats=(*record.formats, *formats)))
+    if record.formats:  # else it has all
+        write_record(folder, replace(record, formats=(*record.formats, *formats)))
 
 
 def _local_scan(request: RunRequest) -> LocalScan:

@@ -125,6 +125,15 @@ def test_formats_that_are_written_need_neither_json_nor_npz(
     assert run("moc", "geojson") == (1, written)
 
 
+def test_scan_in_all_formats_keeps_that_on_record(
+    event_file: Path, tmp_path: Path, command: Callable[..., Command]
+) -> None:
+    for named in ([], ["--format", "summary"]):
+        done = command("run", event_file, "-o", "out", *WORDS, *named).run()
+        assert done.returncode == 0, done.stderr
+        assert json.loads((tmp_path / "out/scan.json").read_text())["formats"] == []
+
+
 def test_other_formats_are_those_of_the_scan_that_replaced_another(
     event_file: Path, tmp_path: Path, command: Callable[..., Command]
 ) -> None:
