@@ -15,11 +15,11 @@ from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.event.preparation import prepare as prepare_event
 from skymap_scanner.event.sources import read_event
 from skymap_scanner.i3 import FitStatus, Pulses
-from skymap_scanner.reconstruction.millipede import Millipede
+from skymap_scanner.reconstruction.millipede import Millipede, search
 from skymap_scanner.reconstruction.millipede.fitter import MillipedeFitter
 from skymap_scanner.reconstruction.millipede.gradient import gradient
 from skymap_scanner.reconstruction.millipede.likelihood import evaluate
-from skymap_scanner.reconstruction.millipede.search import HOPELESS, OF_CASCADE, fit_cascade
+from skymap_scanner.reconstruction.millipede.search import HOPELESS, OF_CASCADE, OF_TRACK, fit_cascade, fit_track
 from skymap_scanner.reconstruction.millipede.segments import make_line
 from skymap_scanner.reconstruction.protocol import Fit, Start
 from skymap_scanner.scan.seeds import seed_positions
@@ -113,6 +113,19 @@ def test_cascade_far_above_a_track_is_given_up_early(fitter: MillipedeFitter, tr
     beside = fit_cascade(event, [(line, time)], OF_CASCADE, track)
     assert track + HOPELESS < alone.f < beside.f
     assert beside.evaluations < 0.2 * alone.evaluations
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_track_that_leaves_the_cube_has_no_fit(
+    fitter: MillipedeFitter, truth_fit: Fit, monkeypatch: pytest.MonkeyPatch, warm: bool
+) -> None:
+    def leave(_likelihood: object, time: float, _how: object) -> search.Refined:
+        return search.Refined(line.moved(2000.0, 0.0, 0.0), time, np.zeros(0), np.zeros(0), 0.0, 1)
+
+    line = make_line(np.array(truth_fit.position), travel_direction(ZENITH, AZIMUTH))
+    monkeypatch.setattr(search, "descended", leave)
+    time = truth_fit.time - fitter._reference
+    assert fit_track(fitter._surfaces.event, line, time, OF_TRACK, warm=warm) is None
 
 
 @pytest.mark.parametrize("zenith", [0.0, math.pi / 2, math.pi])

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from skymap_scanner.reconstruction.millipede.arrays import Double, EventArrays, make_segments
 from skymap_scanner.reconstruction.millipede.build_arrays import make_track
+from skymap_scanner.reconstruction.millipede.cholesky import solve_cholesky
 from skymap_scanner.reconstruction.millipede.compiled import compiled
-from skymap_scanner.reconstruction.millipede.energies import MAX_SUPPORT, make_solver, solve_cholesky
+from skymap_scanner.reconstruction.millipede.energies import MAX_SUPPORT, make_solver
 from skymap_scanner.reconstruction.millipede.far_grid import complete_field
 from skymap_scanner.reconstruction.millipede.gradient import SIZE, gradient, make_room
 from skymap_scanner.reconstruction.millipede.likelihood import calibrate, evaluate
@@ -122,9 +123,9 @@ class TrackLikelihood:
             energy = self.seg.energy.copy()
             gradient(self.event, self.track, point, self.seg, self.solver, room, how.turns, g, h)
             line, track = self.line, self.track
-            for _ in range(TRIES):
+            for tries in range(TRIES):
                 promise = damped_step(g, h, free, damping, trust, step)
-                if left == how.most and promise > how.far:
+                if left == how.most and tries == 0 and promise > how.far:
                     return value - promise, point
                 if promise < 0.1 * how.gain or value - HOPEFUL * left * promise > limit:
                     self.line, self.track = line, track

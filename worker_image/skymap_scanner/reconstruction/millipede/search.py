@@ -169,13 +169,17 @@ def fit_track(event: EventArrays, line: Line, time: float, how: Descent, *, warm
         middle = TrackLikelihood(event, line, MIDDLE, every_segment(line, MIDDLE))
         middle.value(at_time(time), ROUGH)
         near = descended(middle.only_near(1), time, ON_THE_WAY)
-        refined = refine(event, near.line, near.time, segments_near(near.line, FINE, near.s, AROUND), how)
+        numbers = segments_near(near.line, FINE, near.s, AROUND)
+        if numbers.size == 0:
+            return None
+        refined = refine(event, near.line, near.time, numbers, how)
         evaluations += middle.evaluations + near.evaluations + refined.evaluations
 
     line, time, s, energy = refined.line, refined.time, refined.s, refined.energy
-    last = TrackLikelihood(
-        event, line, FINE, np.rint(s / FINE).astype(np.int64) if s.size else every_segment(line, FINE)
-    )
+    numbers = np.rint(s / FINE).astype(np.int64) if s.size else every_segment(line, FINE)
+    if numbers.size == 0:
+        return None
+    last = TrackLikelihood(event, line, FINE, numbers)
     last.put(s, energy)
     f = last.value(at_time(time), ANSWER, exact=True, warm=True)
     covariance = last.covariance(at_time(time), how) if how.turns else None
