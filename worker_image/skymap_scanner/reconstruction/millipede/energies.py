@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.reconstruction.millipede.arrays import Double, Index, Single
+from skymap_scanner.reconstruction.millipede.cholesky import factorise, solve_factorised
 from skymap_scanner.reconstruction.millipede.compiled import compiled
 from skymap_scanner.reconstruction.millipede.light import ONE, ZERO, F
 
@@ -137,42 +138,6 @@ def total_of(y: Single) -> float:
 
 
 @compiled
-def solve_cholesky(gram: Double, right: Double, size: int, factor: Double, out: Double) -> None:
-    """Solve gram x = right for the first ``size`` rows; a pivot lost to rounding is kept positive."""
-    factorise(gram, 0, size, factor)
-    solve_factorised(factor, right, size, out)
-
-
-@compiled
-def factorise(gram: Double, first: int, size: int, factor: Double) -> None:
-    """Fill the rows first..size of the lower triangular ``factor`` of ``gram``; those before are there already."""
-    for i in range(first, size):
-        for j in range(i + 1):
-            value = gram[i, j]
-            for k in range(j):
-                value -= factor[i, k] * factor[j, k]
-            if i == j:
-                factor[i, i] = math.sqrt(max(value, 1e-10 * gram[i, i]) + 1e-300)
-            else:
-                factor[i, j] = value / factor[j, j]
-
-
-@compiled
-def solve_factorised(factor: Double, right: Double, size: int, out: Double) -> None:
-    """Solve factor factor^T x = right for the first ``size`` rows."""
-    for i in range(size):
-        value = right[i]
-        for k in range(i):
-            value -= factor[i, k] * out[k]
-        out[i] = value / factor[i, i]
-    for i in range(size - 1, -1, -1):
-        value = out[i]
-        for k in range(i + 1, size):
-            value -= factor[k, i] * out[k]
-        out[i] = value / factor[i, i]
-
-
-@compiled
 def _extend_gram(matrix: Single, solver: Solver, built: int, size: int) -> None:
     """Fill the rows built..size of the gram matrix of the support's columns, weighted."""
     weight = solver.weight
@@ -259,9 +224,9 @@ def minimise_model(matrix: Single, solver: Solver, size: int) -> int:
     fill(z, ZERO)
     for j in range(z.size):
         solver.banned[j] = False
-    several, lowest, same, entered_alone = True, math.inf, 0, -1
+    several, lowest, built, same, entered_alone = True, math.inf, 0, 0, -1
     for _ in range(4 * MAX_SUPPORT):  # each segment enters and leaves a few times at most, but for rounding
-        _extend_gram(matrix, solver, same, size)
+        _extend_gram(matrix, solver, built, size)
         factorise(solver.gram, same, size, solver.factor)
         solve_factorised(solver.factor, solver.right, size, solution)
         share = _share_to_boundary(solver, size)
@@ -271,10 +236,10 @@ def minimise_model(matrix: Single, solver: Solver, size: int) -> int:
         else:
             _go_to_boundary(solver, size, share, entered_alone)
         if share < 1.0:
-            kept, same = _drop(solver, size)
-            if kept == size:
+            built, same = _drop(solver, size)
+            if built == size:
                 break
-            size = kept
+            size = built
             continue
         value = _model_value(solver, size)
         several = several and value < lowest
@@ -284,7 +249,7 @@ def minimise_model(matrix: Single, solver: Solver, size: int) -> int:
         if grown == size:
             break
         entered_alone = support[size] if grown == size + 1 and not several else -1
-        same, size = size, grown
+        built, same, size = size, size, grown
     return size
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.reconstruction.millipede.arrays import Double, EventArrays, FarField, Segments, Single, Track
+from skymap_scanner.reconstruction.millipede.cholesky import solve_cholesky
 from skymap_scanner.reconstruction.millipede.compiled import compiled, inlined
 from skymap_scanner.reconstruction.millipede.constants import TABLE_SCATTERING
 from skymap_scanner.reconstruction.millipede.directions import FLOW_X, FLOW_Y, kappa_of, layer_at, way
-from skymap_scanner.reconstruction.millipede.energies import solve_cholesky
 from skymap_scanner.reconstruction.millipede.interpolants import N_RADIUS, ROOT_MIN, ROOT_STEP, LightTables
 from skymap_scanner.reconstruction.millipede.light import (
     ABSORB,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from skymap_scanner.i3.particle import SPEED_OF_LIGHT
 from skymap_scanner.reconstruction.millipede.arrays import Double, EventArrays, Segments, Single, Track
+from skymap_scanner.reconstruction.millipede.cholesky import factorise, solve_factorised
 from skymap_scanner.reconstruction.millipede.compiled import compiled
 from skymap_scanner.reconstruction.millipede.constants import C_ICE, TABLE_SCATTERING
 from skymap_scanner.reconstruction.millipede.directions import (
@@ -30,7 +31,7 @@ from skymap_scanner.reconstruction.millipede.directions import (
     kappa_of,
     way,
 )
-from skymap_scanner.reconstruction.millipede.energies import Solver, factorise, solve_factorised
+from skymap_scanner.reconstruction.millipede.energies import Solver
 from skymap_scanner.reconstruction.millipede.far_field import fill_monomials, light_in_unhit_at
 from skymap_scanner.reconstruction.millipede.light import (
     ABSORB,
