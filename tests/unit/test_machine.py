@@ -142,7 +142,6 @@ def test_memory_bounds_the_workers_and_one_is_left(cores, memory, workers):
     assert workers_for(cores, memory) == workers
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="macOS has no affinity")
 @pytest.mark.parametrize(("workers", "warned"), [(4, False), (5, True)])
 def test_more_workers_than_memory_are_a_warning(monkeypatch, caplog, workers, warned):
     monkeypatch.setattr(machine, "allowed_memory", lambda: OTHER_MEMORY + 4 * WORKER_MEMORY)
@@ -150,6 +149,7 @@ def test_more_workers_than_memory_are_a_warning(monkeypatch, caplog, workers, wa
     assert ("2848 MiB of memory are enough for 4 of 5 workers" in caplog.text) == warned
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="macOS has no affinity")
 def test_affinity_bounds_the_cores_of_this_machine():
     check = (
         "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]);"

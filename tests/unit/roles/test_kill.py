@@ -142,11 +142,12 @@ def test_finished_folder_shows_its_result_and_rejects_other_scans(
 
 def test_second_run_in_a_folder_is_rejected(command: MakeCommand, event_file: Path) -> None:
     with running(command(*words(event_file, "shared"))) as run:
-        eventually(lambda: "saver" in roles(run.pid))
-        [saver] = roles(run.pid)["saver"]
+        [saver] = eventually(lambda: roles(run.pid).get("saver"))
         os.kill(saver, signal.SIGSTOP)  # so that the first run does not end while the second looks
-        second = command(*words(event_file, "shared")).run()
-        os.kill(saver, signal.SIGCONT)
+        try:
+            second = command(*words(event_file, "shared")).run()
+        finally:
+            os.kill(saver, signal.SIGCONT)
         assert second.returncode == 1
         assert "in use by another run" in second.stderr
         assert run.wait(120) == 0

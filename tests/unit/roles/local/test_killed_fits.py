@@ -16,7 +16,7 @@ from tests.unit.roles.conftest import Command, running
 
 from skymap_scanner.roles.worker.in_flight import read_in_flight_file
 
-WORDS = ["--reconstruction", "dummy", "--parameter", "seconds=3", "--levels", "1:0", "--pixel-list", "0"]
+WORDS = ["--reconstruction", "dummy", "--parameter", "seconds=8", "--levels", "1:0", "--pixel-list", "0"]
 OUTPUT = ["--seeds", "1", "--workers", "1", "--format", "json", "--format", "report"]
 
 
