@@ -38,7 +38,7 @@ class Work(BaseModel):
     ended: float = Field(ge=0, le=MAX_TIME, allow_inf_nan=False)
     """When it ended."""
     attempt: int = Field(ge=1, le=MAX_ATTEMPTS)
-    """Number of the attempt; more than 1 after the crash of a worker, or if the task was delivered again."""
+    """Number of the attempt; more than 1 after the crash of a worker."""
 
 
 class SeedWork(Work):
