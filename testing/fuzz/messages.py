@@ -89,10 +89,10 @@ def check_fit(data: bytes) -> None:
     decode_statement(payload)
     validator = FitValidator(SCAN)
     try:
-        fit = validator.fit(Message(("t", 1), payload, "1/4", {"seed": "0"}, 1))
+        fit = validator.fit(Message(("t", 1), payload, "1/4", {"seed": "0"}))
         require((fit.pixel == Pixel(1, 4) and abs(fit.llh) <= 1e12) or fit.llh != fit.llh, "a fit of another task")
     finally:
-        validator.best_fit(Message(("t", 1), payload, None, {}, 1))
+        validator.best_fit(Message(("t", 1), payload, None, {}))
 
 
 def check_plan(data: bytes) -> None:

@@ -23,7 +23,7 @@ from skymap_operator.pulsar.access import runs_with
 from skymap_operator.settings import Settings
 
 DIGEST = "sha256:" + "ab" * 32
-SIMULATED = {"event": {"simulate": {"dec": -5.0}}}
+SIMULATED = {"event": {"simulate": {"ra": 120.0, "dec": -5.0}}}
 SECURE = SETTINGS.model_copy(update={"pulsar_token_secret": "token", "pulsar_tls_secret": "tls"})
 KEYS = frozenset({"ca.crt", "tls.crt", "tls.key"})
 

@@ -80,7 +80,11 @@ def test_producer_arguments_determine_the_map() -> None:
             "/event/x/e.i3",
             {"name": "event", "persistentVolumeClaim": {"claimName": "disk"}},
         ),
-        ({"simulate": {"dec": -5.5}}, "/event/event.i3.zst", {"name": "event", "emptyDir": {"sizeLimit": "1Gi"}}),
+        (
+            {"simulate": {"ra": 120.0, "dec": -5.5}},
+            "/event/event.i3.zst",
+            {"name": "event", "emptyDir": {"sizeLimit": "1Gi"}},
+        ),
         (
             {"url": "https://example.org/e", "credentialsSecret": {"name": "live"}},
             "https://example.org/e",
@@ -95,7 +99,7 @@ def test_event_source_has_its_path_and_volume(event: Manifest, argument: str, vo
     if "simulate" in event:
         [first] = pod["initContainers"]
         words = ["simulate", "/event/event.i3.zst", "--topology", "track", "--energy", "100000.0", "--seed", "0"]
-        assert first["args"] == [*words, "--dec=-5.5"]
+        assert first["args"] == [*words, "--ra=120.0", "--dec=-5.5"]
         assert first["securityContext"] == pod["containers"][0]["securityContext"]
     else:
         assert "initContainers" not in pod

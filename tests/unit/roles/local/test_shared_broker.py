@@ -105,7 +105,7 @@ def test_same_command_resumes_under_the_same_name(
 ) -> None:
     words = [event_file, "-o", tmp_path / "out", *SCAN, "-b", url]
     for _ in range(2):
-        assert run(*words).return_value == 130
+        assert run(*words).return_value == 143
     assert begun[0] == begun[1]
     assert begun[0].settings.name == record(tmp_path / "out").name
     assert begun[0].broker == record(tmp_path / "out").broker == url
