@@ -65,7 +65,7 @@ def test_roles_end_by_signals(server: ForkServer, waiting: list[str], tmp_path: 
 
 
 def gone(process: int) -> None:
-    """Wait until a process that has closed its files, which the server waits for, has ended."""
+    """Wait until a process has ended: the server only waits until it has closed its files."""
     eventually(lambda: is_alive(process), lambda alive: not alive)
 
 

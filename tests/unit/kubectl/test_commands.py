@@ -74,9 +74,7 @@ def test_demo_submits_the_event_that_run_scans() -> None:
 
 
 @pytest.mark.parametrize("source", ["pipe", "-"])
-def test_event_that_is_read_only_once_is_submitted_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
-) -> None:
+def test_event_from_a_pipe_is_submitted_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe")
     content = demo_event_path().read_bytes()

@@ -92,7 +92,7 @@ _BESIDE_TASKS = ("scanned", "collected")
 
 
 def topics(*kinds: str) -> Callable[[F], F]:
-    """Add the original's topic options of some kinds: to_be_scanned, and scanned, collected or metadata.
+    """Add the topic options of the original scanner: to_be_scanned, and some of scanned, collected and metadata.
 
     The command gets one dictionary, ``topic_bases``, arguments of `skymap_api.names.TopicBases`: the same for the same
     options, whichever of them a command has.

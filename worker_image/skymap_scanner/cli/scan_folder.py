@@ -73,7 +73,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _open_lock(path: Path) -> BinaryIO | None:
-    """Open the lock file; None if there is none, and none can be made, since its folder cannot be written to.
+    """Open the lock file; None if there is none and its folder is read-only.
 
     That of somebody else may only be read, which is enough to lock it.
     """

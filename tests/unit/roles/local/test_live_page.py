@@ -8,7 +8,7 @@ import re
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -100,34 +100,35 @@ def test_unloaded_report_delays_neither_results_nor_a_stop(
     assert not (tmp_path / "out" / "scan.sqlite").exists()
 
 
+@pytest.fixture
+def sending(
+    event_file: Path, tmp_path: Path, command: Callable[..., Command], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[subprocess.Popen[str]]:
+    """A `run` whose scan is finished, and whose notice nobody accepts."""
+    monkeypatch.setenv("SKYMAP_NOTIFY_SECRET", "correct horse battery staple")
+    with Receiver((503, {})).running() as receiver:
+        words = [*WORDS, "--notify", f"webhook={receiver.url}"]
+        with running(command("run", event_file, "-o", "out", *words)) as scan:
+            eventually(lambda: read_record(tmp_path / "out"), lambda one: one and one.finished)
+            yield scan
+
+
 def test_folder_is_in_use_until_the_last_notice_is_sent(
-    event_file: Path, tmp_path: Path, command: Callable[..., Command], monkeypatch: pytest.MonkeyPatch
+    event_file: Path, tmp_path: Path, command: Callable[..., Command], sending: subprocess.Popen[str]
 ) -> None:
-    monkeypatch.setenv("SKYMAP_NOTIFY_SECRET", "correct horse battery staple")
-    with Receiver((503, {})).running() as receiver:
-        words = [*WORDS, "--notify", f"webhook={receiver.url}"]
-        with running(command("run", event_file, "-o", "out", *words)) as scan:
-            eventually(lambda: read_record(tmp_path / "out"), lambda one: one and one.finished)
-            before = sorted((tmp_path / "out").glob("[ers]*"))  # event, results, record and broker
-            for more in ([], ["--restart"], ["--format", "npz"]):
-                second = command("run", event_file, "-o", "out", *WORDS, *more).run()
-                assert (second.returncode, second.stdout) == (1, "")
-                assert "out is in use by another run" in second.stderr
-            assert sorted((tmp_path / "out").glob("[ers]*")) == before
-            assert scan.poll() is None
+    before = sorted((tmp_path / "out").glob("[ers]*"))  # event, results, record and broker
+    for more in ([], ["--restart"], ["--format", "npz"]):
+        second = command("run", event_file, "-o", "out", *WORDS, *more).run()
+        assert (second.returncode, second.stdout) == (1, "")
+        assert "out is in use by another run" in second.stderr
+    assert sorted((tmp_path / "out").glob("[ers]*")) == before
+    assert sending.poll() is None
 
 
-def test_stop_leaves_notices_in_the_outbox(
-    event_file: Path, tmp_path: Path, command: Callable[..., Command], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SKYMAP_NOTIFY_SECRET", "correct horse battery staple")
-    with Receiver((503, {})).running() as receiver:
-        words = [*WORDS, "--notify", f"webhook={receiver.url}"]
-        with running(command("run", event_file, "-o", "out", *words)) as scan:
-            eventually(lambda: read_record(tmp_path / "out"), lambda one: one and one.finished)
-            scan.terminate()
-            _, errors = scan.communicate(timeout=8)
-    assert scan.returncode == 143
+def test_stop_leaves_notices_in_the_outbox(tmp_path: Path, sending: subprocess.Popen[str]) -> None:
+    sending.terminate()
+    _, errors = sending.communicate(timeout=8)
+    assert sending.returncode == 143
     assert "The outbox keeps these notices" in errors
 
 

@@ -112,8 +112,9 @@ class TrackLikelihood:
     ) -> tuple[float, Double]:
         """Return the lowest -ln L found from ``point``, and where; ``value`` is that of ``point``, just computed.
 
-        Turns the line, and moves its vertex to the point, where the direction is free. Ends where it is hopeless to
-        come below ``limit``, see `HOPEFUL`.
+        Where the first step promises more than ``how.far``, nothing is tried: that is ``value`` less the promise, and
+        ``point``. Turns the line, and moves its vertex to the point, where the direction is free. Ends where it is
+        hopeless to come below ``limit``, see `HOPEFUL`.
         """
         free, trust = np.array(how.free), TRUST * how.trust
         room = make_room(self.event.bins.charge.size, self.numbers.size, MAX_SUPPORT)

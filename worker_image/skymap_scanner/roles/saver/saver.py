@@ -219,7 +219,7 @@ def _is_saved(broker: Broker, topics: ScanTopics, settings: SaverSettings, last:
 def _reporting(
     broker: Broker, topics: ScanTopics, settings: SaverSettings, fits: _Fits, attempts: SaveAttempts, outlook: Outlook
 ) -> Iterator[ProgressReporter]:
-    """Open the reporter of the progress, which shows a full disk, too; that error is raised all the same."""
+    """Open the progress reporter, which also reports a full disk before that error is raised."""
     with broker.producer(topics.progress, f"saver-{uuid.uuid4()}") as progress:
         reporter = ProgressReporter(
             progress, fits.plan, fits.collected, fits.statement, settings.results, attempts, outlook
