@@ -31,7 +31,6 @@ function replayControls(model, maps, followers) {
     last = time;
     slider.value = String(Math.round((steps * now) / Math.max(replay.duration, 1e-9)));
     show(now);
-    document.body.dataset.frames = String(Number(document.body.dataset.frames ?? 0) + 1);
     if (now >= replay.duration) stop();
     else playing = requestAnimationFrame(frame);
   };
