@@ -11,8 +11,19 @@ from hypothesis import strategies as st
 from skymap_scanner.errors import ReconstructionError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import OMKey, Pulses
-from skymap_scanner.reconstruction.millipede.bins import LATE, bin_edges, bin_event, join_empty_bins
+from skymap_scanner.reconstruction.millipede.afterpulses import AFTER_SHARE, expected_afterpulses
+from skymap_scanner.reconstruction.millipede.bins import (
+    CURRENT_TIME,
+    LATE,
+    DomBins,
+    bin_edges,
+    bin_event,
+    join_empty_bins,
+    largest_current,
+)
+from skymap_scanner.reconstruction.millipede.build_arrays import STRONG, trust_in
 from skymap_scanner.reconstruction.millipede.constants import C_ICE
+from skymap_scanner.simulation.pmt import draw_afterpulses
 
 
 def test_direct_light_is_mid_bin_and_later_bins_widen() -> None:
@@ -30,21 +41,48 @@ def test_edges_rise_and_fill_the_window(start: float, length: float, direct: flo
     assert len(edges) < 4 + length / width + 20
 
 
+def bins_of(charges: list[float], dom: int = 5, current: float = 0.0) -> DomBins:
+    """Return bins of 1 ns with these charges, in each of which 0.1 PE of afterpulses are expected."""
+    return DomBins(dom, np.arange(len(charges) + 1.0), np.array(charges), np.full(len(charges), 0.1), current)
+
+
 def test_neighbouring_bins_without_charge_are_joined() -> None:
-    edges, charges = np.arange(8.0), np.array([0.0, 0.0, 2.0, 0.0, 0.0, 1.0, 3.0])
-    joined = join_empty_bins(5, edges, charges)
+    joined = join_empty_bins(bins_of([0.0, 0.0, 2.0, 0.0, 0.0, 1.0, 3.0]))
     assert joined.dom == 5
+    assert joined.after.tolist() == pytest.approx([0.2, 0.1, 0.2, 0.1, 0.1])
     assert joined.edges.tolist() == [0, 2, 3, 5, 6, 7]
     assert joined.charges.tolist() == [0, 2, 0, 1, 3]
 
 
 @given(st.lists(st.just(0.0) | st.floats(0.1, 9.0), min_size=1, max_size=20))
 def test_joining_keeps_every_bin_with_charge(charges: list[float]) -> None:
-    joined = join_empty_bins(0, np.arange(len(charges) + 1.0), np.array(charges))
+    joined = join_empty_bins(bins_of(charges))
     assert [q for q in joined.charges if q > 0] == [q for q in charges if q > 0]
     assert not ((joined.charges[1:] == 0) & (joined.charges[:-1] == 0)).any()
     for q, begin, end in zip(joined.charges, joined.edges[:-1], joined.edges[1:], strict=True):
         assert q == 0 or (end - begin == 1 and charges[int(begin)] == q)
+
+
+def test_expected_afterpulses_are_those_that_the_simulation_draws() -> None:
+    delay, charge = draw_afterpulses(np.random.default_rng(1), 200_000)
+    edges = np.array([-500.0, 0.0, 450.0, 600.0, 800.0, 1500.0, 3000.0, 9000.0])
+    drawn = np.histogram(delay, edges, weights=charge)[0] / len(delay) * AFTER_SHARE
+    assert expected_afterpulses(np.zeros(1), np.ones(1), edges) == pytest.approx(drawn, rel=0.05)
+    both = expected_afterpulses(np.array([40.0, 900.0]), np.array([3.0, 2.0]), edges)
+    one, other = (expected_afterpulses(np.zeros(1), np.ones(1), edges - time) for time in (40.0, 900.0))
+    assert both == pytest.approx(3 * one + 2 * other)
+
+
+def test_strong_currents_are_trusted_less() -> None:
+    time = np.array([0.0, 10.0, 24.0, 26.0, 400.0])
+    assert largest_current(time, np.array([1.0, 2.0, 3.0, 9.0, 1.0])) == 9 / CURRENT_TIME
+    weak, strong, certain = (
+        trust_in([bins_of([1000.0], current=current)], error)[0]
+        for current, error in ((0.0, 0.1), (2 * STRONG, 0.1), (2 * STRONG, 0.0))
+    )
+    assert weak == pytest.approx(1 / (1.09 + 0.01 * 1000))
+    assert strong == pytest.approx(1 / (1.09 + 0.01 * (1 + 4) * 1000))
+    assert certain == pytest.approx(1 / 1.09)
 
 
 def test_edges_do_not_depend_on_the_pulses(event: PreparedEvent) -> None:

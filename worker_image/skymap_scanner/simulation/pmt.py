@@ -13,6 +13,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from skymap_scanner.reconstruction.millipede.afterpulses import (
+    AFTER,
+    AFTER_SHARE,
+    EARLY_AFTER,
+    EARLY_CHARGE,
+    EARLY_RANGE,
+    EARLY_WIDTH,
+)
 from skymap_scanner.simulation.readout import Hits, draw_charges
 
 Array = NDArray[np.float64]
@@ -23,26 +31,6 @@ JITTER = 2.0
 #: negative: its long tail is early) and place (ns).
 LATE_SHARE = 0.035
 LATE = ((450.0, -3.0, 37.0), (2754.0, -9.0, 52.6), (1841.25, 3.47, 66.0), (500.0, 20.0, 107.0), (145.75, 2.75, 141.0))
-#: Share of photoelectrons that an afterpulse follows, which may itself be followed by another.
-AFTER_SHARE = 0.0593
-#: Groups of afterpulses: amplitude, width and place (ns) of a Gaussian. The two of 20 ns have several photoelectrons.
-AFTER = (
-    (10.0, 200.0, 500.0),
-    (2.0254, 20.0, 540.0),
-    (3.9628, 20.0, 660.0),
-    (6.5, 100.0, 1100.0),
-    (4.5, 200.0, 1300.0),
-    (8.5, 225.0, 1650.0),
-    (8.95, 300.0, 2075.0),
-    (5.15, 500.0, 2850.0),
-    (3.0, 700.0, 4750.0),
-    (5.0, 400.0, 6150.3),
-    (17.442, 944.59, 7833.4),
-)
-EARLY_AFTER = (1, 2)
-#: Charge of those, pe: a Gumbel distribution of this place and width, between 3.3 and 26.3.
-EARLY_CHARGE, EARLY_WIDTH, EARLY_RANGE = 13.31, -3.386, (3.33, 26.28)
-
 #: The anode's pulse falls off by this time on both sides, ns; current of 1 pe per ns at a gain of 10^7, mA.
 ANODE_TIME = 2.2
 MILLIAMPERE = 1.602

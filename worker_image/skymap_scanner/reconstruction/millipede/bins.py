@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,24 +19,32 @@ from skymap_scanner.errors import ReconstructionError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import OMKey
 from skymap_scanner.i3.pulse_objects import LOCAL_COINCIDENCE
+from skymap_scanner.reconstruction.millipede.afterpulses import expected_afterpulses
 from skymap_scanner.reconstruction.millipede.constants import C_ICE
 
 #: Width of the bins up to that of the direct light, ns.
-WIDTH = 50.0
+WIDTH = 25.0
 #: Light later than this after the direct light of the seed's vertex does not count, for any DOM (ns): it is mostly
 #: afterpulses.
 LATE = 3000.0
+#: Time over which the largest current of a DOM is taken, ns.
+CURRENT_TIME = 25.0
 #: No DOM counts more than this in the choice of start times, PE.
 _CLUE_CHARGE = 20.0
 
 
 @dataclass(frozen=True)
 class DomBins:
-    """Time bins of one DOM: its index in the geometry, ``edges`` (n + 1,) in ns, and ``charges`` (n,) in PE."""
+    """Time bins of one DOM: its index in the geometry, ``edges`` (n + 1,) in ns, and ``charges`` (n,) in PE.
+
+    ``after`` (n,): afterpulses to expect after the charge that came before, PE. ``current``: the largest, PE per ns.
+    """
 
     dom: int
     edges: NDArray[np.float64]
     charges: NDArray[np.float64]
+    after: NDArray[np.float64]
+    current: float
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,8 @@ def bin_event(event: PreparedEvent, width: float = WIDTH) -> EventData:
         edges = bin_edges(start, stop, direct, width)
         inside = (time >= start) & (time < stop) & (charge > 0)
         charges = np.histogram(time[inside], edges, weights=charge[inside])[0]
-        binned.append(join_empty_bins(dom, edges, charges))
+        after = expected_afterpulses(time, charge, edges)
+        binned.append(join_empty_bins(DomBins(dom, edges, charges, after, largest_current(time, charge))))
         weighted += charge.sum() * geometry.position[dom]
         total += float(charge.sum())
         local = (flags & LOCAL_COINCIDENCE) != 0
@@ -119,12 +128,20 @@ def bin_edges(start: float, stop: float, direct: float, width: float = WIDTH) ->
     return np.concatenate([[start], inner[(inner > start) & (inner < stop)], [stop]])
 
 
-def join_empty_bins(dom: int, edges: NDArray[np.float64], charges: NDArray[np.float64]) -> DomBins:
+def largest_current(time: NDArray[np.float64], charge: NDArray[np.float64]) -> float:
+    """Return the largest current of a DOM, PE per ns, over `CURRENT_TIME`, of its pulses in order of time."""
+    cell = np.floor((time - time[0]) / CURRENT_TIME)
+    first = np.flatnonzero(np.diff(cell, prepend=-1.0))
+    return float(np.add.reduceat(charge, first).max()) / CURRENT_TIME
+
+
+def join_empty_bins(bins: DomBins) -> DomBins:
     """Join neighbouring bins without charge: only the sum of what they expect enters the likelihood."""
-    charged = charges > 0
+    charged = bins.charges > 0
     inner = np.flatnonzero(charged[1:] | charged[:-1]) + 1
-    ends = np.concatenate([[0], inner, [len(charges)]])
-    return DomBins(dom, edges[ends], np.add.reduceat(charges, ends[:-1]))
+    ends = np.concatenate([[0], inner, [len(charged)]])
+    charges, after = (np.add.reduceat(column, ends[:-1]) for column in (bins.charges, bins.after))
+    return replace(bins, edges=bins.edges[ends], charges=charges, after=after)
 
 
 def _by_dom(

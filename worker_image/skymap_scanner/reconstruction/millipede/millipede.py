@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from skymap_scanner.reconstruction.millipede.fitter import MillipedeFitter
 
 #: Rises with every change of -ln L: results of different versions cannot be compared.
-VERSION = 7
+VERSION = 8
 
 
 class Millipede:
@@ -38,7 +38,7 @@ class Millipede:
     bin_width
         Width of the time bins up to that of the direct light, ns; less: finer bins, slower.
     model_error
-        Relative uncertainty of the light that is expected in one DOM.
+        Relative uncertainty of the light that is expected in one DOM; more for strong currents.
 
     Raises
     ------
