@@ -64,7 +64,7 @@ def test_joining_keeps_every_bin_with_charge(charges: list[float]) -> None:
 
 
 def test_expected_afterpulses_are_those_that_the_simulation_draws() -> None:
-    delay, charge = draw_afterpulses(np.random.default_rng(1), 200_000)
+    delay, charge = draw_afterpulses(np.random.default_rng(1), 1_000_000)
     edges = np.array([-500.0, 0.0, 450.0, 600.0, 800.0, 1500.0, 3000.0, 9000.0])
     drawn = np.histogram(delay, edges, weights=charge)[0] / len(delay) * AFTER_SHARE
     assert expected_afterpulses(np.zeros(1), np.ones(1), edges) == pytest.approx(drawn, rel=0.05)
