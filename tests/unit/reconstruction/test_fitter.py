@@ -262,4 +262,4 @@ def test_best_pixel_of_a_real_track_agrees_with_icecube(shared: Path) -> None:
             for position in seed_positions(event.vertex, 3)
         )
     assert min(llh, key=lambda pixel: llh[pixel]) == 6
-    assert llh[6] < llh[9] - 200
+    assert llh[6] < llh[9] - 150

@@ -144,7 +144,7 @@ def test_differences_between_directions_agree_with_a_double_precision_evaluation
 def test_gradient_agrees_with_differences_of_the_profile(fitter: MillipedeFitter, spacing: float) -> None:
     """Energies are at their best on both sides of a difference: the envelope theorem."""
     likelihood = make_likelihood(fitter, VERTEX + np.array([3.0, -4.0, 2.0]), 1.22, 1.98, spacing)
-    at = np.array([0.0, 0.0, -37.0, 0.0])  # a DOM has an edge at a node of the arrival times at -39 and -40
+    at = np.array([0.0, 0.0, -35.0, 0.0])  # at others, kinks of the tables put differences off by 0.1 sigma
     likelihood.calibrate(at)
     likelihood.value(at, 1e-6)
     g, h = np.zeros(SIZE), np.zeros((SIZE, SIZE))
