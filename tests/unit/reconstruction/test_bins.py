@@ -14,6 +14,7 @@ from skymap_scanner.i3 import OMKey, Pulses
 from skymap_scanner.reconstruction.millipede.afterpulses import AFTER_SHARE, expected_afterpulses
 from skymap_scanner.reconstruction.millipede.bins import (
     CURRENT_TIME,
+    EARLY,
     LATE,
     DomBins,
     bin_edges,
@@ -36,9 +37,15 @@ def test_edges_rise_and_fill_the_window(start: float, length: float, direct: flo
     assert edges[0] == start
     assert edges[-1] == start + length
     assert (np.diff(edges) > 0).all()
-    early = np.diff(edges[edges <= direct + width / 2])
+    early = np.diff(edges[(edges >= direct - EARLY) & (edges <= direct + width / 2)])
     assert (early <= width * (1 + 1e-9)).all()
     assert len(edges) < 4 + length / width + 20
+
+
+def test_readouts_of_a_second_have_few_bins() -> None:
+    edges = bin_edges(-1e9, 1e4, 9000.0, 5.0)
+    assert len(edges) < 2 * EARLY / 5.0
+    assert edges[:2].tolist() == [-1e9, 9000.0 - 2.5 - EARLY]
 
 
 def bins_of(charges: list[float], dom: int = 5, current: float = 0.0) -> DomBins:
@@ -71,6 +78,18 @@ def test_expected_afterpulses_are_those_that_the_simulation_draws() -> None:
     both = expected_afterpulses(np.array([40.0, 900.0]), np.array([3.0, 2.0]), edges)
     one, other = (expected_afterpulses(np.zeros(1), np.ones(1), edges - time) for time in (40.0, 900.0))
     assert both == pytest.approx(3 * one + 2 * other)
+
+
+@given(
+    st.lists(st.tuples(st.floats(-1e5, 1e5), st.floats(0.1, 9.0)), min_size=1, max_size=600),
+    st.lists(st.floats(-2e4, 2e4), min_size=2, max_size=30, unique=True).map(sorted),
+)
+def test_expected_afterpulses_add_up(pulses: list[tuple[float, float]], edges: list[float]) -> None:
+    time, charge = np.array(pulses).T
+    expected = expected_afterpulses(time, charge, np.array(edges))
+    one_by_one = [expected_afterpulses(time[[n]], charge[[n]], np.array(edges)) for n in range(len(time))]
+    assert expected == pytest.approx(np.sum(one_by_one, axis=0), rel=1e-9, abs=1e-9)
+    assert (expected >= 0).all()
 
 
 def test_strong_currents_are_trusted_less() -> None:

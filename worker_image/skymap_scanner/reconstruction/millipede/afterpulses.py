@@ -38,7 +38,7 @@ EARLY_MEAN = 12.0
 
 #: Times after a photoelectron at which the expectation is tabulated, ns.
 _STEP, _LAST = 10.0, 10_000.0
-#: Length of the cells that pulses are counted in, ns, and cells that are taken together: a bound for the memory.
+#: Length of the cells that pulses are counted in, ns, and cells that are taken together: a bound for memory and time.
 _CELL, _BLOCK = 5.0, 256
 
 
@@ -75,7 +75,9 @@ def expected_afterpulses(
     charges, given = np.bincount(cell_of, charge), np.zeros(len(edges))
     for first in range(0, len(cells), _BLOCK):
         some = slice(first, first + _BLOCK)
-        after = np.interp(edges - (cells[some, None] + 0.5) * _CELL, _TIMES, _GIVEN)
+        came = (cells[some, None] + 0.5) * _CELL
+        begin, end = np.searchsorted(edges, [came[0, 0], came[-1, 0] + _LAST])
         # a sum over the first axis adds row by row, so its bits do not depend on the host
-        given += (charges[some, None] * after).sum(axis=0)
-    return np.diff(given)
+        given[begin:end] += (charges[some, None] * np.interp(edges[begin:end] - came, _TIMES, _GIVEN)).sum(axis=0)
+        given[end:] += (charges[some, None] * _GIVEN[-1]).sum(axis=0)
+    return np.maximum(np.diff(given), 0.0)  # rounding may give less

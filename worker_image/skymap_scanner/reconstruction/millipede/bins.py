@@ -24,6 +24,8 @@ from skymap_scanner.reconstruction.millipede.constants import C_ICE
 
 #: Width of the bins up to that of the direct light, ns.
 WIDTH = 25.0
+#: Bins are that long until this time before the direct light, ns: no readout begins so early. One bin holds what does.
+EARLY = 40_000.0
 #: Light later than this after the direct light of the seed's vertex does not count, for any DOM (ns): it is mostly
 #: afterpulses.
 LATE = 3000.0
@@ -117,11 +119,12 @@ def bin_edges(start: float, stop: float, direct: float, width: float = WIDTH) ->
 
     One edge is half a ``width`` before ``direct``, when direct light of the seed's vertex arrives: an edge where light
     sets in would lose to the next bin what the readout merges into later pulses. Before that edge bins are ``width``
-    long, after it ``width`` plus their distance from it, so that the edges are at onset + width (2^k - 1).
+    long, back to `EARLY`; after it, ``width`` plus their distance from it, so that the edges are at
+    onset + width (2^k - 1).
     """
     onset = direct - width / 2
     before = max(math.ceil((onset - start) / width) - 1, 0) if onset > start else 0
-    early = onset - width * np.arange(before, 0, -1)
+    early = onset - width * np.arange(min(before, math.floor(EARLY / width)), 0, -1)
     doublings = max(math.ceil(math.log2((stop - onset) / width + 1)), 0) if stop > onset else 0
     late = onset + width * (2.0 ** np.arange(doublings) - 1)
     inner = np.concatenate([early, late])
