@@ -135,11 +135,11 @@ def test_shipped_calibrations_are_readable_and_of_different_likelihoods():
 
 @pytest.mark.parametrize("topology", ["track", "cascade"])
 def test_shipped_calibration_covers_the_default_likelihood(topology):
-    file = next(file for file in shipped_calibrations() if file.name == "millipede-7.json")
+    file = next(file for file in shipped_calibrations() if file.name == "millipede-8.json")
     assert file.content.likelihood.startswith(f"millipede {VERSION}, table {load(None).digest}, ice spice_mie,")
     for energy in (3e4, 1e5, 3e5, 1e6):
         rule = choose_rule(shipped_calibrations(), file.content.likelihood, topology, energy)
-        assert (rule.name, rule.source.partition(",")[0]) == ("calibrated", "millipede-7.json")
+        assert (rule.name, rule.source.partition(",")[0]) == ("calibrated", "millipede-8.json")
 
 
 def losses(*places_and_energies: tuple[float, float]):
