@@ -61,6 +61,13 @@ def test_losses_lie_on_the_track_in_step_with_light(truth_fit: Fit) -> None:
         assert along / 5.0 == pytest.approx(round(along / 5.0), abs=1e-4)
 
 
+def test_track_wins_over_a_cascade_without_a_number(
+    event: PreparedEvent, fitter: MillipedeFitter, truth_fit: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "fit_cascade", lambda *given: fit_cascade(*given)._replace(f=math.nan))
+    assert fitter.fit(start(event)) == truth_fit
+
+
 def test_true_direction_is_the_best_fit_of_its_neighbourhood(
     event: PreparedEvent, fitter: MillipedeFitter, truth_fit: Fit
 ) -> None:

@@ -129,7 +129,7 @@ def search(surfaces: Surfaces, line: Line, times: Double, *, warm: bool, free: b
         limit = track.f + cost_of_losses(event)
         cascade = fit_cascade(event, [(cascade.line, cascade.time)], TURNING_CASCADE, limit)
     evaluations += track.evaluations + cascade.evaluations
-    best = cascade if not cascade.f > limit else track._replace(f=limit)
+    best = cascade if cascade.f <= limit or math.isnan(limit) else track._replace(f=limit)
     return best._replace(evaluations=evaluations)
 
 
