@@ -120,7 +120,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--coarse-nside", type=int, choices=(1, 2, 4, 8), default=2, help="grid of the cold fits")
     parser.add_argument("--candidates", type=int, default=3, help="pixels of it where the direction is fitted")
-    parser.add_argument("--range-events", type=int, default=RANGE_EVENTS, help="fewest events of a range of energy")
+    parser.add_argument(
+        "--range-events",
+        type=int,
+        default=RANGE_EVENTS,
+        help="fewest events of a range of energy, of both lights together",
+    )
     parser.add_argument("--reconstruction", default="millipede")
     parser.add_argument("--parameters", default="{}", help="of the reconstruction, as JSON")
     return parser.parse_args(arguments)

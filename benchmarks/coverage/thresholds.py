@@ -18,7 +18,7 @@ Records = Sequence[Mapping[str, Any]]
 
 #: Fewest events of a topology, or of a range, that have thresholds at all.
 LEAST_EVENTS = 10
-#: Fewest events behind a range of energy: more than are needed for it to be applied.
+#: Fewest events of a range of energy: of two lights in halves, one still has more than are needed to apply it.
 RANGE_EVENTS = 130
 #: Parts that the events are divided into where thresholds are tried on events that are not behind them.
 FOLDS = 5
@@ -29,7 +29,8 @@ def energy_ranges(records: Records, range_events: int = RANGE_EVENTS) -> list[En
 
     Ranges of a topology touch, and have about equal numbers of events, at least ``range_events`` where there are so
     many. Their edges have two significant figures. A topology with fewer than ``LEAST_EVENTS`` has none. Where the
-    events are of both lights, the larger threshold counts (`_widest`).
+    events are of both lights, the larger threshold counts (`_widest`), and ``events`` of a range is the number of those
+    that the less certain of its two thresholds was taken from.
     """
     found = []
     for topology in get_args(Topology):
@@ -40,20 +41,16 @@ def energy_ranges(records: Records, range_events: int = RANGE_EVENTS) -> list[En
         for low, high in pairwise(_edges(energy, max(1, len(chosen) // range_events))):
             inside = [record for record in chosen if low <= record["fitted_energy"] < high]
             if len(inside) >= LEAST_EVENTS:
+                (half, of_half), (ninety, of_ninety) = (_widest(inside, level) for level in (0.5, 0.9))
+                events = min(of_half, of_ninety)
                 found.append(
-                    EnergyRange(
-                        topology=topology,
-                        energy=(low, high),
-                        events=len(inside),
-                        half=_widest(inside, 0.5),
-                        ninety=_widest(inside, 0.9),
-                    )
+                    EnergyRange(topology=topology, energy=(low, high), events=events, half=half, ninety=ninety)
                 )
     return found
 
 
-def _widest(records: Records, level: float) -> Threshold:
-    """Return the largest of the thresholds that each light of the simulation asks for.
+def _widest(records: Records, level: float) -> tuple[Threshold, int]:
+    """Return the largest of the thresholds that each light of the simulation asks for, and the events of that light.
 
     So a region holds the truth as often as it says in each of them, and more often where the fit knows the light.
     A light with fewer than ``LEAST_EVENTS`` does not count, unless all have so few: then they are one.
@@ -61,7 +58,7 @@ def _widest(records: Records, level: float) -> Threshold:
     lights = {record["light"] for record in records}
     deltas = [np.array([r["delta"] for r in records if r["light"] == light]) for light in sorted(lights)]
     enough = [delta for delta in deltas if len(delta) >= LEAST_EVENTS] or [np.concatenate(deltas)]
-    return max((threshold(delta, level) for delta in enough), key=lambda one: one.value)
+    return max(((threshold(delta, level), len(delta)) for delta in enough), key=lambda one: one[0].value)
 
 
 def limits_of(record: Mapping[str, Any], ranges: Sequence[EnergyRange]) -> tuple[float, float]:

@@ -75,10 +75,26 @@ def test_larger_threshold_of_two_lights_counts() -> None:
     unknown = [record(100 + n, 3.0 + n / 10) | {"light": "propagated"} for n in range(50)]
     (both,) = energy_ranges([*known, *unknown])
     (alone,) = energy_ranges(unknown)
-    assert (both.half, both.ninety, both.events) == (alone.half, alone.ninety, 150)
+    assert (both.half, both.ninety, both.events) == (alone.half, alone.ninety, 50)
     few = [one | {"delta": 100.0} for one in unknown[:9]]
     (one,) = energy_ranges([*known, *few])
-    assert one.ninety.value < 2
+    assert (one.ninety.value < 2, one.events) == (True, 100)
+
+
+def test_range_counts_the_fewest_events_behind_a_threshold() -> None:
+    wide = [record(n, 1.0 + n / 10) for n in range(100)]  # 50 %: 6, 90 %: 10
+    narrow = [record(100 + n, 6.5 + n / 100) | {"light": "propagated"} for n in range(60)]  # 50 %: 6.8, 90 %: 7.04
+    (one,) = energy_ranges([*wide, *narrow])
+    assert (one.half.value, one.ninety.value, one.events) == (pytest.approx(6.8), pytest.approx(10), 60)
+
+
+@pytest.mark.parametrize(("propagated", "name"), [(49, "wilks"), (50, "calibrated")])
+def test_thresholds_of_too_few_of_one_light_are_not_applied(propagated: int, name: str) -> None:
+    known = [record(n, 1.0 + n / 100) | {"likelihood": "bowl 1"} for n in range(100)]
+    unknown = [record(100 + n, 3.0 + n) | {"likelihood": "bowl 1", "light": "propagated"} for n in range(propagated)]
+    file = read_calibration("test.json", made([*known, *unknown], range_events=200).to_json())
+    assert file.content.ranges[0].events == propagated
+    assert choose_rule([file], "bowl 1", "track", 1e5).name == name
 
 
 def test_held_out_thresholds_do_not_know_their_event() -> None:
@@ -263,9 +279,9 @@ def test_scanned_record_has_both_kinds_of_regions(monkeypatch: pytest.MonkeyPatc
     assert "| regions that are calibrated | 100%" in text
 
 
-def made(records: list[dict[str, Any]], **settings: Any) -> Any:
+def made(records: list[dict[str, Any]], range_events: int = 100, **settings: Any) -> Any:
     given = {"reconstruction": "millipede", "energies": [3e4, 1e6], "physics": {"light": "table"}} | settings
-    return calibrate.make_calibration(records, given, "3", "python -m benchmarks.coverage.calibrate", 100)
+    return calibrate.make_calibration(records, given, "3", "python -m benchmarks.coverage.calibrate", range_events)
 
 
 def test_calibration_applies_to_the_likelihood_it_was_made_with() -> None:

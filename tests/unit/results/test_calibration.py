@@ -17,7 +17,6 @@ from skymap_scanner.reconstruction.millipede.millipede import VERSION
 from skymap_scanner.reconstruction.millipede.table import load
 from skymap_scanner.results.calibration import (
     CASCADE_REACH,
-    MIN_EVENT_FITS,
     MIN_EVENTS,
     choose_rule,
     read_calibration,
@@ -82,7 +81,7 @@ def test_thresholds_are_those_of_topology_and_energy():
         ("millipede 7", "track", 1e6, "test.json has no tracks of 1000 TeV"),
         ("millipede 7", "track", 2.9e4, "test.json has no tracks of 29 TeV"),
         ("millipede 7", "track", float("nan"), "test.json has no tracks of nan TeV"),
-        ("millipede 7", "cascade", 5e4, "test.json has only 99 cascades of 30 to 1000 TeV, fewer than 100"),
+        ("millipede 7", "cascade", 5e4, "test.json has only 49 cascades of 30 to 1000 TeV, fewer than 50"),
     ],
 )
 def test_wilks_is_used_with_the_reason_where_no_calibration_applies(likelihood, topology, energy, reason):
@@ -182,6 +181,14 @@ def test_threshold_is_the_order_statistic_that_covers_a_further_event():
     assert (threshold(deltas, 0.9).low, threshold(deltas, 0.9).high) == (87, 93)
 
 
+def test_fewest_events_hold_what_the_docs_state():
+    """The probability below the order statistic of rank k of n is Beta(k, n + 1 - k)."""
+    random = np.random.default_rng(4)
+    for level, low, high in ((0.5, 0.44, 0.58), (0.9, 0.86, 0.94)):
+        held = np.array([threshold(random.random(MIN_EVENTS), level).value for _ in range(4000)])
+        assert np.quantile(held, [0.1587, 0.8413]) == pytest.approx([low, high], abs=0.01)
+
+
 def test_thresholds_of_chi_squared_events_are_those_of_wilks():
     deltas = np.random.default_rng(3).chisquare(2, 20_000)
     for level in (0.5, 0.9):
@@ -228,7 +235,7 @@ def test_rule_of_an_event_counts_what_failed():
 @pytest.mark.parametrize(
     ("deltas", "reason"),
     [
-        ([*[1.0] * (MIN_EVENT_FITS - 1), math.nan], "49 of 50 re-simulations have a fit"),
+        ([*[1.0] * (MIN_EVENTS - 1), math.nan], "49 of 50 re-simulations have a fit"),
         ([0.0] * 60, "2 delta ln L of its re-simulations is 0, or without bound"),
         ([1e9] * 60, "2 delta ln L of its re-simulations is 0, or without bound"),
         ([1.5] * 60, "2 delta ln L of its re-simulations is always the same"),

@@ -100,7 +100,7 @@ def bowls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def few(scan: MakeScan, monkeypatch: pytest.MonkeyPatch) -> MakeScan:
     """Make scans with 12 re-simulations, and thresholds from that few."""
-    monkeypatch.setattr(calibration, "MIN_EVENT_FITS", 10)
+    monkeypatch.setattr(calibration, "MIN_EVENTS", 10)
 
     def make(folder: str = "scan", levels: str = "1:0 4:2", **changes: Any) -> Scan:
         given = {"reconstruction": "bowls", "parameters": {}, "seeds": 1, "calibrate": 12} | changes

@@ -27,10 +27,10 @@ from skymap_scanner.event.model import Topology
 from skymap_scanner.healpix import Floats
 from skymap_scanner.results.rule import MAX_THRESHOLD, ContourRule, calibrated_rule, uncalibrated
 
-#: Fewest re-simulations behind thresholds that are applied: the 90 % region then holds 87 % to 93 % (1 sigma).
-MIN_EVENTS = 100
-#: Fewest re-simulations of one event behind its thresholds: the 90 % region then holds 86 % to 94 % (1 sigma).
-MIN_EVENT_FITS = 50
+#: Fewest re-simulations behind a threshold that is applied, of events in general or of one event. The probability
+#: below the threshold of rank k of n is distributed as Beta(k, n + 1 - k). For 50, it is 44 % to 58 % in the 50 %
+#: region and 86 % to 94 % in the 90 % region (1 sigma).
+MIN_EVENTS = 50
 #: A fit is a cascade if this share of its energy lies this near (m) to its greatest loss. Losses of one shower that
 #: lies between the places of the fit's losses are shared by neighbours, two of 15 m to either side.
 CASCADE_SHARE, CASCADE_REACH = 0.9, 30.0
@@ -87,7 +87,7 @@ class EnergyRange(_Model):
     energy: tuple[Energy, Energy]
     """Sum of the fitted losses (GeV), from the first number up to the second."""
     events: Annotated[int, Field(ge=1)]
-    """Number of re-simulated events behind the thresholds."""
+    """Number of re-simulated events behind the thresholds: behind the one that fewer were behind, if they differ."""
     half: Threshold
     """Of the 50 % region."""
     ninety: Threshold
@@ -223,7 +223,7 @@ def rule_of_event(deltas: Sequence[float], likelihood: str, otherwise: ContourRu
     ``otherwise`` with the reason.
     """
     fitted = np.array([2 * delta for delta in deltas if not math.isnan(delta)])
-    if len(fitted) < MIN_EVENT_FITS:
+    if len(fitted) < MIN_EVENTS:
         return _not_of_event(otherwise, f"{len(fitted)} of {len(deltas)} re-simulations have a fit")
     try:
         half, ninety = threshold(fitted, 0.5), threshold(fitted, 0.9)
