@@ -4,7 +4,7 @@
     python -m benchmarks.faults.kill event.json --pulsar --kills worker=20 broker=5 producer=5 collector=5 saver=5
 
 An undisturbed scan over the embedded broker gives the expected files. With ``--pulsar`` the other scans use a real
-Pulsar of their own (make pulsar-install), which is a victim too.
+Pulsar of their own (make pulsar-install), which is a victim too. Exit code 1 if any files differ.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def kills_of(words: Sequence[str], pulsar: bool) -> dict[str, int]:
     return pairs
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Scan undisturbed, then once for every victim."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("event", type=Path)
@@ -42,8 +42,9 @@ def main() -> None:
     parser.add_argument("--pulsar", action="store_true")
     parser.add_argument("--pause", type=float, help="longest time between kills (s)  [default: a quarter of a scan]")
     parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     kills = kills_of(arguments.kills, arguments.pulsar)
+    different = []
     with ExitStack() as stack:
         temporary = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         undisturbed = LocalScan(arguments.event, temporary / "undisturbed", arguments.levels)
@@ -59,8 +60,13 @@ def main() -> None:
             began = time.monotonic()
             killed = scan_with_kills(scan, [victim] * number, arguments.pause or length / 4, arguments.seed)[victim]
             seconds = time.monotonic() - began
-            same = "bit for bit the same" if scan.digest() == expected else f"DIFFERENT: {scan.digest()}"
+            found = scan.digest()
+            if found != expected:
+                different.append(victim)
+            same = "bit for bit the same" if found == expected else f"DIFFERENT: {found}"
             print(f"{victim}: killed {killed} times, {seconds:.1f} s, files {same}; {scan.repeats()}", flush=True)
+    if different:
+        raise SystemExit(f"the files differ after kills of: {', '.join(different)}")
 
 
 if __name__ == "__main__":
