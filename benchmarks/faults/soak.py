@@ -4,8 +4,8 @@
 
 Each scan's files are compared bit for bit with those of the embedded broker; then the scan and its claim are deleted,
 and the remaining objects are counted. The operator, Pulsar and the native cluster's daemons are processes of this
-machine, whose memory is read from /proc. Writes soak.csv and soak.png; exit code 1 if a scan fails, its files differ
-or anything is left. (make pulsar-install, make cluster-install)
+machine, whose memory is read from /proc. Writes soak.csv and soak.png; exit code 1 if a scan fails, its files differ,
+anything grows or is left, or there are too few scans to judge that. (make pulsar-install, make cluster-install)
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ LEFT = "skymapscans,configmaps,jobs,deployments,replicasets,pods,persistentvolum
 
 #: The first scans fill caches and create the namespaces in Pulsar: growth counts from here on.
 WARM = 5
+#: Fewest scans that growth is judged from: one early and one late, after the first ones.
+LEAST = WARM + 2
 
 
 @dataclass(frozen=True)
@@ -176,19 +178,18 @@ def _topics(server: PulsarServer, namespace: str) -> int:
 
 
 def faults(samples: Sequence[Sample]) -> list[str]:
-    """Return descriptions of everything that has grown or is left."""
+    """Return descriptions of everything that has grown or is left; with too few scans to judge growth, that too."""
     found = [f"scan {number}: its files differ" for number, one in enumerate(samples, 1) if not one.same]
-    last = samples[-1]
-    found += [
-        f"{count} {what} are left"
-        for what, count in (("objects", last.left), ("topics", last.topics), ("volumes", last.volumes))
-        if count
-    ]
+    for last in samples[-1:]:
+        counts = ("objects", last.left), ("topics", last.topics), ("volumes", last.volumes)
+        found += [f"{count} {what} are left" for what, count in counts if count]
+    if len(samples) < LEAST:
+        return [*found, f"too few scans to judge growth: {len(samples)} of at least {LEAST}"]
     warm = samples[WARM:]
     part = max(len(warm) // 5, 1)
     for name, grows in BOUNDED.items():
-        early = float(np.median([getattr(one, name) for one in warm[:part]])) if warm else 0.0
-        late = float(np.median([getattr(one, name) for one in warm[-part:]])) if warm else 0.0
+        early = float(np.median([getattr(one, name) for one in warm[:part]]))
+        late = float(np.median([getattr(one, name) for one in warm[-part:]]))
         if late > early * (1 + grows) + 0.5:
             found.append(f"{name} has grown from {early:g} to {late:g}")
     return found
@@ -250,7 +251,8 @@ def main() -> None:
                 write(samples, arguments.output)
                 print(json.dumps(asdict(samples[-1])), flush=True)
             tracebacks = (Path(text) / "operator.log").read_text().count("Traceback")
-    print(table(samples))
+    if samples:
+        print(table(samples))
     found = faults(samples) + ([f"{tracebacks} tracebacks in the operator's log"] if tracebacks else [])
     print("\n".join(found) or "nothing has grown, nothing is left")
     sys.exit(bool(found))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from benchmarks.faults.soak import WARM, Sample, faults, write
+from benchmarks.faults.soak import LEAST, WARM, Sample, faults, write
 
 FLAT = Sample(
     seconds=60.0,
@@ -52,13 +52,26 @@ def test_small_growth_per_scan_is_reported(what: str, each: float, words: str) -
 
 
 def test_different_files_and_remaining_objects_are_reported() -> None:
-    samples = [FLAT, replace(FLAT, same=False), replace(FLAT, left=2, topics=1, volumes=1)]
+    samples = [FLAT, replace(FLAT, same=False)] + [FLAT] * WARM + [replace(FLAT, left=2, topics=1, volumes=1)]
     assert faults(samples) == [
         "scan 2: its files differ",
         "2 objects are left",
         "1 topics are left",
         "1 volumes are left",
     ]
+
+
+@pytest.mark.parametrize("number", [0, 1, WARM, WARM + 1])
+def test_growth_is_not_judged_from_too_few_scans(number: int) -> None:
+    assert faults(doubling(number)) == [f"too few scans to judge growth: {number} of at least 7"]
+
+
+def test_growth_is_judged_from_an_early_and_late_scan() -> None:
+    assert faults(doubling(LEAST))[0] == "operator_mib has grown from 2560 to 5120"
+
+
+def doubling(number: int) -> list[Sample]:
+    return [replace(FLAT, operator_mib=FLAT.operator_mib * 2**n) for n in range(number)]
 
 
 def test_figures_and_picture_are_written(tmp_path: Path) -> None:
