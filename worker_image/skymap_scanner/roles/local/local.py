@@ -36,6 +36,9 @@ BROKER_FILE = "scan.sqlite"
 #: Time for the roles to stop before they are killed (s).
 END_TIMEOUT = 10.0
 
+#: How often the roles and the progress are looked at (s): a finished scan waits that long for its saver to end.
+POLL_INTERVAL = 0.05
+
 
 @dataclass(frozen=True)
 class LocalScan:
@@ -151,7 +154,7 @@ def run_local(scan: LocalScan, show: Callable[[Progress], None], stop: Stop, sta
 def _latest(reader: Reader, stop: Stop) -> Progress | None:
     """Return the latest new snapshot, if any; None while the broker is unavailable."""
     try:
-        return latest_progress(reader, timeout=0.2)
+        return latest_progress(reader, timeout=POLL_INTERVAL)
     except BrokerUnavailable as error:
         log.warning("%s; retrying", error)
         stop.wait(5)
