@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,21 @@ from skymap_scanner.event import i3live
 from skymap_scanner.event.model import Event
 from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.sources import read_event
-from skymap_scanner.i3 import PULSE_DTYPE, Frame, I3RecoPulseSeriesMap, I3String, I3VectorDouble, OMKey
+from skymap_scanner.i3 import (
+    PULSE_DTYPE,
+    BitMask,
+    Frame,
+    I3EventHeader,
+    I3RecoPulseSeriesMap,
+    I3RecoPulseSeriesMapMask,
+    I3String,
+    I3SuperDST,
+    I3Time,
+    I3VectorDouble,
+    I3VectorOMKey,
+    OMKey,
+    catalogue,
+)
 
 #: Program that reads the given files with limited memory and prints the outcome of each.
 READER = """
@@ -84,11 +99,59 @@ def names(leaf: int, levels: int) -> bytes:
     return b"\x80\x04" + text + b"h\0\x86q\0" * levels + b"X\1\0\0\0x\x93."
 
 
+def event(**objects: Any) -> bytes:
+    """Write an event of one pulse and these objects, compressed."""
+    frame = Frame("P")
+    frame["I3EventHeader"] = I3EventHeader(run_id=1, event_id=2, start_time=I3Time(2024, 10**15))
+    frame["SplitInIcePulses"] = I3RecoPulseSeriesMap({OMKey(1, 10): np.array([(1e4, 4.0, 8.0, 7)], PULSE_DTYPE)})
+    for key, value in objects.items():
+        if isinstance(value, bytes):
+            frame.put_blob(key, "made", value)
+        else:
+            frame[key] = value
+    return zstandard.ZstdCompressor(level=1).compress(frame.to_bytes())
+
+
+def elements(make: Callable[[int], Any], count: int, *, tracked: bool = True) -> bytes:
+    """Write an object of ``count`` equal elements; ``make`` makes one of few. Tracked elements begin with a number."""
+    one, two = (catalogue.encode(make(number)) for number in (1, 2))
+    place = next(place for place, (left, right) in enumerate(zip(one, two, strict=False)) if left != right)
+    last = two[len(one) :]
+    rows = np.empty((count - 1, len(last)), np.uint8)
+    rows[:] = np.frombuffer(last, np.uint8)
+    if tracked:
+        (number,) = struct.unpack_from("<I", last)
+        rows[:, :4] = np.arange(number, number + count - 1, dtype="<u4").view(np.uint8).reshape(-1, 4)
+    return two[:place] + struct.pack("<I", count) + one[place + 4 :] + rows.tobytes()
+
+
+def keys(count: int) -> I3VectorOMKey:
+    return I3VectorOMKey(tuple(OMKey(1000, 1000 + om) for om in range(count)))
+
+
+def masks(count: int) -> I3RecoPulseSeriesMapMask:
+    return I3RecoPulseSeriesMapMask("I3SuperDST", BitMask(), (BitMask(),) * count)
+
+
+def doms(count: int) -> I3RecoPulseSeriesMap:
+    return I3RecoPulseSeriesMap({OMKey(1000, 1000 + om): np.zeros(0, PULSE_DTYPE) for om in range(count)})
+
+
+def many_pulses(count: int) -> I3SuperDST:
+    """Make one readout of pulses, 1 ns after the other."""
+    stamps = np.full(count, 1 << 8 | 1, "<u2")
+    stamps[-1] |= 1 << 15
+    length = [count >> bits & 0xF for bits in range(0, 32, 4)]
+    widths = bytes(3 | part << 4 for part in length)
+    return I3SuperDST(stamps.tobytes(), struct.pack("<H", 1 << 6), (widths, b"", b"", b""), b"")
+
+
 @cache
 def bombs() -> dict[str, tuple[bytes, str]]:
     zstd = zstandard.ZstdCompressor().compress
     grows = "grows to more than 100 times its size"
     big = b"[i3]" + struct.pack("<I", 6) + b"\0\0P"
+    many = "more than the 524288 elements that the objects of a frame may have"
     return {
         "gzip.i3": (members(gzip.compress), grows),
         "bzip2.i3": (members(bz2.compress), grows),
@@ -101,6 +164,13 @@ def bombs() -> dict[str, tuple[bytes, str]]:
         "objects.i3": (big + struct.pack("<I", 2**32 - 1), "4294967295 objects in one frame, at most 65536 are read"),
         "vector.i3": (vector(2**32 - 2), "I3EventHeader"),
         "vector-64.i3": (vector(2**62), "I3EventHeader"),
+        "superdst.i3.zst": (
+            event(SplitInIcePulses=many_pulses(10_000_000)),
+            "more than the 4194304 pulses that an event may have (10000000)",
+        ),
+        "keys.i3.zst": (event(BadDomsList=elements(keys, 6_000_000)), many),
+        "masks.i3.zst": (event(SplitInIcePulses=elements(masks, 22_000_000, tracked=False)), many),
+        "doms.i3.zst": (event(SplitInIcePulses=elements(doms, 4_000_000)), many),
         "lists.json": (gzip.compress(b'{"value": [' + b"[]," * 5_500_000 + b"[]]}"), "holds no frames"),
         "deep.json": (b'{"value": ' + b"[" * 1_000_000, "not JSON"),
         "number.json": (b'{"value": ' + b"1" * 1_000_000 + b"}", "not JSON"),

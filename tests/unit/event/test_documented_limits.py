@@ -9,8 +9,9 @@ from skymap_scanner.event import i3live, pickled_frame
 from skymap_scanner.event.download_options import DownloadLimits
 from skymap_scanner.event.restricted_pickle import MAX_DEPTH, MAX_KEY, MEMORY_OF_BYTE, MEMORY_OF_INSTRUCTION
 from skymap_scanner.i3 import compression
+from skymap_scanner.i3.archive import MAX_ELEMENTS
 from skymap_scanner.i3.file import MAX_FRAME_BYTES
-from skymap_scanner.i3.pulse_sources import MAX_PULSES
+from skymap_scanner.i3.pulse_objects import MAX_PULSES
 
 PAGE = Path(__file__).parents[3] / "docs/reference/events.md"
 
@@ -34,7 +35,8 @@ def test_page_states_the_limits_of_events() -> None:
         "memory of all values of a pickle": memory,
         "a key of a dictionary in a pickle": f"{MAX_KEY} characters",
         "a frame of an .i3 file": mib(MAX_FRAME_BYTES),
-        "pulses": f"{MAX_PULSES:,}",
+        "elements of its objects, except arrays": f"{MAX_ELEMENTS:,}",
+        "pulses, DOMs without pulses included": f"{MAX_PULSES:,}",
         "growth of a compressed stream": growth,
         "a download, or standard input": mib(DownloadLimits().size),
     }

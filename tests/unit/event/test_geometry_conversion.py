@@ -65,6 +65,13 @@ def test_dom_at_an_invalid_position_is_rejected(value: float) -> None:
         geometry_from_i3(I3Geometry(I3OMGeoMap(doms)))
 
 
+def test_geometry_with_one_dom_twice_is_rejected() -> None:
+    doms = geometry_to_i3(ic86()).omgeo.value
+    twice = np.concatenate([doms, doms[77:78]])
+    with pytest.raises(InputError, match=r"key 'I3Geometry': has the DOM \(string 2, om 18\) more than once"):
+        geometry_from_i3(I3Geometry(I3OMGeoMap(twice)))
+
+
 def test_event_with_a_geometry_uses_it(make_event: Callable[..., Event]) -> None:
     doms = geometry_to_i3(ic86()).omgeo.value.copy()
     doms["value.position.x"] += 1.0

@@ -278,9 +278,12 @@ def test_excessive_length_is_an_immediate_error() -> None:
     plain = catalogue.encode(i3.I3String("abc"))
     with pytest.raises(TruncatedError, match="18446744073709551615 bytes expected, only 3 are left"):
         catalogue.decode(plain[:-7] + b"\xff" * 12 + b"abc")
-    vector = catalogue.encode(i3.I3VectorOMKey())
+    vector = catalogue.encode(i3.I3VectorInt(np.zeros(0)))
     with pytest.raises(TruncatedError):
         catalogue.decode(vector[:-4] + b"\xfe\xff\xff\xff")
+    keys = catalogue.encode(i3.I3VectorOMKey())
+    with pytest.raises(I3Error, match="more than the 524288 elements that the objects of a frame may have"):
+        catalogue.decode(keys[:-4] + b"\xfe\xff\xff\xff")
 
 
 def test_untracked_class_has_no_object_id() -> None:

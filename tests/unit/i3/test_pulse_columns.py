@@ -18,7 +18,9 @@ from skymap_scanner.i3 import (
     I3SuperDST,
     OMKey,
     Pulses,
+    pulse_columns,
     resolve_pulses,
+    superdst,
 )
 from skymap_scanner.i3.superdst import unpack
 
@@ -131,6 +133,13 @@ def test_missing_pulses_are_reported_with_existing_series() -> None:
 def test_invalid_dom_is_rejected() -> None:
     with pytest.raises(I3Error, match=r"pulses in \(40000, 1, 0\): no detector has such a DOM"):
         Pulses.from_series({OMKey(40000, 1): series((1, 1, 1, 1))})
+
+
+def test_doms_without_pulses_count_as_pulses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse_columns, "MAX_PULSES", 3)
+    assert len(Pulses.from_series({ONE: series((1, 1, 1, 1), (2, 1, 1, 1)), TWO: series()})) == 2
+    with pytest.raises(I3Error, match="4 pulses, more than the 3 that an event may have"):
+        Pulses.from_series({OMKey(1, om): series() for om in range(1, 5)})
 
 
 @given(st.lists(st.booleans(), max_size=40))
@@ -277,12 +286,26 @@ def test_widths_are_as_icetray_shares_them(gaps: list[int], width: int) -> None:
             I3SuperDST(b"", b"", (b"\xff" * 8, b"", b"", b""), b""),
             "it has more charge stamps, widths or extra bytes than",
         ),
-        (I3SuperDST(b"", b"", (b"\xff" * 9, b"", b"", b""), b""), "the length of a run of widths takes 9 bytes"),
+        (I3SuperDST(b"", b"", (b"\xff" * 9, b"", b"", b""), b""), "a run of widths takes more than 8 bytes"),
     ],
 )
 def test_inconsistent_streams_are_rejected(packed: I3SuperDST, message: str) -> None:
     with pytest.raises(I3Error, match=message):
         unpack(packed)
+
+
+def test_streams_longer_than_the_most_pulses_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(superdst, "MAX_PULSES", 2)
+    two = words(*[stamp(1, 1)] * 2), words(*[header(1, 1)] * 2), (b"\x21", b"", b"", b""), b""
+    assert len(unpack(I3SuperDST(*two))[OMKey(1, 1)]) == 2
+    for longer in (
+        I3SuperDST(words(1, 2, 3), *two[1:]),
+        I3SuperDST(two[0], words(1, 2, 3), *two[2:]),
+        I3SuperDST(*two[:2], (b"", b"", b"", b"123"), b""),
+        I3SuperDST(*two[:3], b"123"),
+    ):
+        with pytest.raises(I3Error, match=r"more than the 2 pulses that an event may have \(3\)"):
+            unpack(longer)
 
 
 @settings(max_examples=200, deadline=None)

@@ -47,7 +47,7 @@ def omkeys(geometry: Geometry) -> list[OMKey]:
 def geometry_from_i3(stored: I3Geometry) -> Geometry:
     """Return the in-ice DOMs of an I3Geometry, with IceCube-86's efficiency and noise of the same string and om.
 
-    Raises I3Error when it has no in-ice DOM, or one at an impossible place.
+    Raises I3Error when it has no in-ice DOM, one at an impossible place, or one twice.
     """
     doms = stored.omgeo
     in_ice = (doms.string >= 1) & (doms.string <= STRINGS) & (doms.om >= 1) & (doms.om <= OMS) & (doms.pmt == 0)
@@ -59,6 +59,10 @@ def geometry_from_i3(stored: I3Geometry) -> Geometry:
     string, om = doms.string[in_ice].astype(np.int16), doms.om[in_ice].astype(np.int16)
     same = (string.astype(np.intp) - 1) * OMS + om - 1  # its place in ic86()
     order = np.argsort(same)
+    repeated = order[1:][np.diff(same[order]) == 0]
+    if repeated.size:
+        first = repeated[0]
+        raise I3Error(f"has the DOM (string {string[first]}, om {om[first]}) more than once", key=KEY)
     return Geometry(
         string=string[order],
         om=om[order],

@@ -2,7 +2,8 @@
 
 Everything is little-endian and packed. An archive remembers which classes it has met (each writes its tracking flag
 and version once) and counts the tracked objects (each carries the running number as its id). A reader works on a
-complete byte string and never allocates more than its length; any damage raises an I3Error with the offset.
+complete byte string: it trusts a size only as far as bytes follow, and reads no more than ``MAX_ELEMENTS`` elements,
+which take 10 to 35 times the memory of their bytes. Any damage raises an I3Error with the offset.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ VERSION_ESCAPE: Final = 0xFF
 #: Most bytes of repeated objects in one archive: their number times the archive's length. IceTray repeats none in any
 #: known file; without a limit, a small archive could mean an object of any size.
 MAX_REPEATED: Final = 1 << 28
+#: Most elements of vectors, maps and trees in a frame, except those of arrays: they become Python objects, of 0.2 to
+#: 1.3 KiB each. Launches and waveforms of the brightest events are some 100,000.
+MAX_ELEMENTS: Final = 1 << 19
 
 
 class UndescribedError(I3Error):
@@ -52,18 +56,20 @@ class Reader:
     """A cursor over one archive held in ``data``.
 
     ``classes`` maps each class met to its (tracking, version); ``objects`` holds every tracked object so far as
-    (class, value), by its id; ``numbers`` has the ids of the classes that pointers led to.
+    (class, value), by its id; ``numbers`` has the ids of the classes that pointers led to. ``elements`` counts the
+    elements read, from those of the frame's other archives on.
     """
 
-    __slots__ = ("classes", "data", "numbers", "objects", "position", "repeated")
+    __slots__ = ("classes", "data", "elements", "numbers", "objects", "position", "repeated")
 
-    def __init__(self, data: bytes, position: int = 0) -> None:
+    def __init__(self, data: bytes, position: int = 0, elements: int = 0) -> None:
         self.data = data
         self.position = position
         self.classes: dict[Hashable, tuple[bool, int]] = {}
         self.objects: list[tuple[Hashable, Any]] = []
         self.numbers: dict[Hashable, int] = {}
         self.repeated = 0
+        self.elements = elements
 
     def error(self, message: str, offset: int | None = None) -> I3Error:
         """Return an error with its offset, by default the current position."""
@@ -103,6 +109,13 @@ class Reader:
         """Read a string length or collection size."""
         count: int = self.number(U32)
         return self.number(U64) if count == COUNT_ESCAPE else count
+
+    def allow(self, elements: int) -> int:
+        """Count elements that will be read, and return their number; raises I3Error when the limit is exceeded."""
+        self.elements += elements
+        if self.elements > MAX_ELEMENTS:
+            raise self.error(f"more than the {MAX_ELEMENTS} elements that the objects of a frame may have")
+        return elements
 
     def string(self) -> bytes:
         """Read a string as bytes."""

@@ -146,13 +146,17 @@ def decode(blob: bytes) -> Any:
 
     Raises I3Error when the blob is damaged, UndescribedError when the class is known and this version of it is not.
     """
-    reader = Reader(blob)
+    return read(Reader(blob))
+
+
+def read(reader: Reader) -> Any:
+    """Decode the whole blob of a reader, as `decode`; the reader has counted the elements of its collections."""
     name = _read_header(reader)
     if name is None:
         return None
     layout = _BY_NAME.get(name)
     if layout is None:
-        return Opaque(decode_text(name), blob)
+        return Opaque(decode_text(name), reader.data)
     value = layout.read(reader)
     if reader.left:
         raise reader.error(f"{reader.left} bytes are left over behind {layout.name}")

@@ -57,7 +57,7 @@ class Frame(MutableMapping[str, Any]):
     are sorted bytewise, as IceTray writes them.
     """
 
-    __slots__ = ("_entries", "_file", "_index", "_objects", "_offset", "_raw", "_sorted", "_stop")
+    __slots__ = ("_elements", "_entries", "_file", "_index", "_objects", "_offset", "_raw", "_sorted", "_stop")
 
     def __init__(self, stop: str) -> None:
         if len(stop) != 1 or not "!" <= stop <= "~":
@@ -65,6 +65,7 @@ class Frame(MutableMapping[str, Any]):
         self._stop = stop
         self._entries: dict[str, _Entry] = {}
         self._objects: dict[str, Any] = {}
+        self._elements = 0  # of the objects decoded so far
         self._raw: bytes | None = None
         self._sorted = True
         # Where the frame came from, for error messages.
@@ -85,10 +86,12 @@ class Frame(MutableMapping[str, Any]):
             return self._objects[key]
         except KeyError:
             blob = self._entries[key][1]
+        reader = Reader(blob, elements=self._elements)
         try:
-            value = catalogue.decode(blob)
+            value = catalogue.read(reader)
         except I3Error as error:
             raise self._placed(error, key) from None
+        self._elements = reader.elements
         self._objects[key] = value
         return value
 
@@ -167,6 +170,7 @@ class Frame(MutableMapping[str, Any]):
         result = Frame(self.stop if stop is None else stop)
         result._entries = dict(self._entries)
         result._objects = dict(self._objects)
+        result._elements = self._elements
         result._sorted = self._sorted
         result._raw = self._raw if result.stop == self.stop else None
         result._file, result._index, result._offset = self._file, self._index, self._offset

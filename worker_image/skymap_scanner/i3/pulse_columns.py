@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from skymap_scanner.errors import I3Error
 from skymap_scanner.i3.basic_objects import OMKey
 from skymap_scanner.i3.frame import Frame
-from skymap_scanner.i3.pulse_objects import PULSE_DTYPE
-from skymap_scanner.i3.pulse_sources import MAX_PULSES, Series, find_series
+from skymap_scanner.i3.pulse_objects import MAX_PULSES, PULSE_DTYPE
+from skymap_scanner.i3.pulse_sources import Series, find_series
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,22 +35,26 @@ class Pulses:
 
     @classmethod
     def from_series(cls, series: Series) -> Self:
-        """Lay the series of all DOMs out in columns; raises I3Error for an impossible DOM, or too many pulses."""
+        """Lay the series of all DOMs out in columns; raises I3Error for an impossible DOM, or too many pulses.
+
+        A DOM without pulses counts as one.
+        """
         keys = sorted(series)
         limits = np.iinfo(np.int16)
         for key in keys:
             if not (limits.min <= key.string <= limits.max and 0 <= key.om <= limits.max):
                 raise I3Error(f"pulses in {tuple(key)}: no detector has such a DOM")
         lengths = [len(series[key]) for key in keys]
-        if sum(lengths) > MAX_PULSES:
-            raise I3Error(f"{sum(lengths)} pulses, more than the {MAX_PULSES} that an event may have")
-        address = np.array(keys, np.int64).reshape(-1, 3).repeat(lengths, axis=0)
+        count = sum(max(length, 1) for length in lengths)
+        if count > MAX_PULSES:
+            raise I3Error(f"{count} pulses, more than the {MAX_PULSES} that an event may have")
+        address = np.array(keys, np.int64).reshape(-1, 3)
         parts = [_in_time(series[key]) for key in keys]
         pulses = np.concatenate(parts) if parts else np.empty(0, PULSE_DTYPE)
         return cls(
-            string=address[:, 0].astype(np.int16),
-            om=address[:, 1].astype(np.int16),
-            pmt=address[:, 2].astype(np.uint8),
+            string=address[:, 0].astype(np.int16).repeat(lengths),
+            om=address[:, 1].astype(np.int16).repeat(lengths),
+            pmt=address[:, 2].astype(np.uint8).repeat(lengths),
             **{name: np.ascontiguousarray(pulses[name]) for name in PULSE_DTYPE.names or ()},
         )
 

@@ -19,6 +19,9 @@ LOCAL_COINCIDENCE: Final = 1
 ATWD: Final = 2
 FADC: Final = 4
 
+#: Most pulses of one event, DOMs without pulses included; the brightest have some 100,000.
+MAX_PULSES: Final = 1 << 22
+
 #: I3RecoPulse as numbers: time and width in ns, charge in PE, flags as bits of I3RecoPulse::PulseFlags.
 PULSE_DTYPE: Final = np.dtype([("time", "<f8"), ("charge", "<f4"), ("width", "<f4"), ("flags", "u1")])
 

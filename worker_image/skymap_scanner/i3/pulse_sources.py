@@ -17,11 +17,16 @@ from skymap_scanner.i3.frame import Frame
 from skymap_scanner.i3.layouts import detector_layouts, readout_layouts
 from skymap_scanner.i3.layouts.primitives import Class
 from skymap_scanner.i3.layouts.structures import MADE
-from skymap_scanner.i3.pulse_objects import ATWD, BitMask, I3RecoPulseSeriesMap, I3RecoPulseSeriesMapMask, I3SuperDST
+from skymap_scanner.i3.pulse_objects import (
+    ATWD,
+    MAX_PULSES,
+    BitMask,
+    I3RecoPulseSeriesMap,
+    I3RecoPulseSeriesMapMask,
+    I3SuperDST,
+)
 from skymap_scanner.i3.superdst import unpack
 
-#: Most pulses of one event, DOMs without pulses included; the brightest have some 100,000.
-MAX_PULSES: Final = 1 << 22
 #: Most pulses of all maps made of others that a key leads to, together: each of them is held. Real ones have three
 #: times those of the event.
 MAX_MADE: Final = 1 << 23

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from skymap_scanner.i3.archive import MAX_ELEMENTS
 from skymap_scanner.i3.catalogue import CATALOGUE
 from skymap_scanner.i3.frame import MAX_OBJECTS
 from skymap_scanner.i3.layouts.containers import (
@@ -38,7 +39,8 @@ from skymap_scanner.i3.layouts.primitives import (
     Records,
 )
 from skymap_scanner.i3.layouts.pulse_layouts import BIT_MASK, TRIGGER_LIST, WIDTHS, Compact
-from skymap_scanner.i3.pulse_sources import MAX_DEPTH, MAX_MADE, MAX_PULSES
+from skymap_scanner.i3.pulse_objects import MAX_PULSES
+from skymap_scanner.i3.pulse_sources import MAX_DEPTH, MAX_MADE
 
 INTRODUCTION: Final = f"""\
 # .i3 classes
@@ -74,6 +76,7 @@ Every fault of a file raises `I3Error`, with file, frame number (from 0), key, a
 |---|---|
 | a frame, decompressed | 256 MiB (`max_frame_bytes`) |
 | objects in a frame | {MAX_OBJECTS:,} |
+| elements of its vectors, maps and trees that are decoded, except arrays | {MAX_ELEMENTS:,} |
 | window of a zstd stream | 128 MiB |
 | memory of an xz stream | 256 MiB |
 | pulses under a key, DOMs without pulses included | {MAX_PULSES:,} |

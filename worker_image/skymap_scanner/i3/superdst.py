@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain, groupby, repeat
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from itertools import groupby, islice, repeat
+from struct import Struct
 from typing import Final
 
 import numpy as np
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from skymap_scanner.errors import I3Error
 from skymap_scanner.i3.basic_objects import OMKey
-from skymap_scanner.i3.pulse_objects import ATWD, FADC, LOCAL_COINCIDENCE, PULSE_DTYPE, I3SuperDST
+from skymap_scanner.i3.pulse_objects import ATWD, FADC, LOCAL_COINCIDENCE, MAX_PULSES, PULSE_DTYPE, I3SuperDST
 
 #: Steps of time (ns) and, in the ice, of charge (PE); a charge is the middle of its step.
 TIME_STEP: Final = 1.0
@@ -28,7 +30,7 @@ _FULL_WORD: Final = 0xFFFF
 #: No event has as many pulses of one width as 2**32; a longer run means damage.
 _MAX_RUN_BYTES: Final = 8
 
-_Pulse = tuple[int, float, float, int]  # as PULSE_DTYPE
+_PULSE: Final = Struct("<dffB")  # as PULSE_DTYPE
 
 
 class _EndedError(Exception):
@@ -41,26 +43,29 @@ def unpack(packed: I3SuperDST) -> dict[OMKey, NDArray[np.void]]:
     Pulses of one DOM at the same nanosecond keep the order of the stream. IceTray leaves their order to an unstable
     sort: where a DOM has more than 16 pulses, a mask may choose another of two such pulses there.
 
-    Raises I3Error when the streams do not fit each other.
+    Raises I3Error when the streams do not fit each other, or are longer than those of ``MAX_PULSES`` pulses.
     """
-    pulses: dict[OMKey, list[_Pulse]] = {}
+    # In each stream, a pulse has at least one stamp, and at most one header, byte of a run's length and extra byte.
+    longest = max(len(packed.stamps) // 2, len(packed.headers) // 2, *map(len, packed.widths), len(packed.extra))
+    if longest > MAX_PULSES:
+        raise I3Error(f"the I3SuperDST holds more than the {MAX_PULSES} pulses that an event may have ({longest})")
+    pulses: defaultdict[OMKey, bytearray] = defaultdict(bytearray)
     streams = _Streams(packed)
     try:
-        for key, series in streams.readouts():
-            pulses.setdefault(key, []).extend(series)
+        streams.read_into(pulses)
     except _EndedError as error:
         raise I3Error(f"the I3SuperDST is damaged: its {error} end before its readouts do") from None
     if not streams.exhausted:
         raise I3Error("the I3SuperDST is damaged: it has more charge stamps, widths or extra bytes than readouts use")
-    return {key: _without_overlaps(np.array(pulses[key], PULSE_DTYPE)) for key in sorted(pulses)}
+    return {key: _without_overlaps(np.frombuffer(pulses[key], PULSE_DTYPE)) for key in sorted(pulses)}
 
 
 class _Streams:
     """The streams of one I3SuperDST, read side by side."""
 
     def __init__(self, packed: I3SuperDST) -> None:
-        self._headers = np.frombuffer(packed.headers, "<u2").tolist()
-        self._words = iter(np.frombuffer(packed.stamps, "<u2").tolist())
+        self._headers = _words(packed.headers)
+        self._words = _words(packed.stamps)
         self._widths = [_expand(stream) for stream in packed.widths]
         self._extra = iter(packed.extra)
 
@@ -69,28 +74,27 @@ class _Streams:
         """Whether every stream has been read to its end."""
         return all(next(stream, None) is None for stream in (self._words, *self._widths, self._extra))
 
-    def readouts(self) -> Iterator[tuple[OMKey, list[_Pulse]]]:
-        """Yield the DOM and the pulses of each readout."""
+    def read_into(self, pulses: Mapping[OMKey, bytearray]) -> None:
+        """Append the pulses of each readout to the bytes (``PULSE_DTYPE``) of its DOM."""
         reference = _START_NS
         for header in self._headers:
             key = OMKey((header >> 6) & 0x7F, (header & 0x3F) + 1)
             stamp = self._word()
             code = (stamp & 0xFF) | (header >> 13) << 8
             reference += self._overflow(code, _FULL_FIRST_TIME)
-            yield key, self._readout(key, stamp, reference)
+            self._read_readout(key, stamp, reference, pulses[key])
 
-    def _readout(self, key: OMKey, stamp: int, time: int) -> list[_Pulse]:
-        """Read the pulses of one readout; its first stamp and the time of that (ns) are known."""
+    def _read_readout(self, key: OMKey, stamp: int, time: int, series: bytearray) -> None:
+        """Append the pulses of one readout; its first stamp and the time of that (ns) are known."""
         in_ice = key.om <= _LAST_IN_ICE_OM
         hlc = stamp >> 14 & 1
         flags = LOCAL_COINCIDENCE | ATWD | FADC if hlc else FADC
         widths = self._widths[hlc if in_ice else 2 + hlc]
-        pulses = [(time, self._charge(stamp, in_ice), _width(widths), flags)]
+        series += _PULSE.pack(time, self._charge(stamp, in_ice), _width(widths), flags)
         while not stamp >> 15:
             stamp = self._word()
             time += self._overflow(stamp & 0xFF, _FULL_TIME)
-            pulses.append((time, self._charge(stamp, in_ice), _width(widths), flags))
-        return pulses
+            series += _PULSE.pack(time, self._charge(stamp, in_ice), _width(widths), flags)
 
     def _charge(self, stamp: int, in_ice: bool) -> float:
         """Read the rest of a charge: PE in the ice (bin centre), VEM-like in IceTop."""
@@ -118,19 +122,22 @@ class _Streams:
         return code
 
 
+def _words(stream: bytes) -> Iterator[int]:
+    """Iterate over 16-bit words without a list of them."""
+    return iter(np.frombuffer(stream, "<u2").astype(np.uint16).data)
+
+
 def _expand(stream: bytes) -> Iterator[int]:
     """Expand a run-length stream of width codes.
 
     A byte is a code (low 4 bits) and 4 bits of the run's length; bytes of the same code that follow each other are one
     run, the lowest bits of its length first.
     """
-    runs = []
     for code, group in groupby(stream, lambda byte: byte & 0xF):
-        parts = [byte >> 4 for byte in group]
+        parts = [byte >> 4 for byte in islice(group, _MAX_RUN_BYTES + 1)]
         if len(parts) > _MAX_RUN_BYTES:
-            raise I3Error(f"the I3SuperDST is damaged: the length of a run of widths takes {len(parts)} bytes")
-        runs.append((code, sum(part << 4 * i for i, part in enumerate(parts))))
-    return chain.from_iterable(repeat(code, length) for code, length in runs)
+            raise I3Error(f"the I3SuperDST is damaged: a run of widths takes more than {_MAX_RUN_BYTES} bytes")
+        yield from repeat(code, sum(part << 4 * i for i, part in enumerate(parts)))
 
 
 def _width(codes: Iterator[int]) -> float:

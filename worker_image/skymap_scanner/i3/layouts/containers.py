@@ -205,7 +205,7 @@ class CountedTree:
         roots = reader.number(U32)
         awaited = [roots] if roots else []  # children still to come, of each ancestor
         while awaited:
-            awaited[-1] -= 1
+            awaited[-1] -= reader.allow(1)
             nodes.append(Node(len(awaited) - 1, self.item.read(reader)))
             children = reader.number(U32)
             if children:
@@ -252,6 +252,7 @@ class LinkedTree:
             if size > self.CHUNK:
                 raise reader.error(f"a chunk of {size} bits, at most {self.CHUNK} are possible", start)
             bits = self._bits(reader, size, first=not nodes)
+            reader.allow(sum(bits))
             for bit in bits:
                 if depth < 0:
                     raise reader.error("the bits of the tree go on behind its end", start)
@@ -317,7 +318,7 @@ def _write_waveform(writer: Writer, value: DeltaCompressed) -> None:
 
 def _read_waveforms(reader: Reader) -> tuple[DeltaCompressed, ...]:
     reader.preamble(_WAVEFORMS, 0)
-    words = [_WORDS.read(reader) for _ in range(reader.count())]
+    words = [_WORDS.read(reader) for _ in range(reader.allow(reader.count()))]
     return tuple([DeltaCompressed(each, reader.number(U32)) for each in words])
 
 

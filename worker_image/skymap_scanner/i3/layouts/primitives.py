@@ -246,7 +246,7 @@ class Items:
 
     def read(self, reader: Reader) -> tuple[Any, ...]:
         reader.preamble(self.name, 0)
-        return tuple([self.element.read(reader) for _ in range(reader.count())])
+        return tuple([self.element.read(reader) for _ in range(reader.allow(reader.count()))])
 
     def write(self, writer: Writer, value: Sequence[Any]) -> None:
         writer.preamble(self.name, False, 0)
@@ -309,6 +309,7 @@ class Records:
             if len(elements) < 2:
                 rest = self.codec.read(reader, count - len(elements))
             if rest is None:
+                reader.allow(1)
                 elements.append(self.element.read(reader))
         array = self.codec.rows(elements)
         if rest is not None:

@@ -114,7 +114,7 @@ SUPER_DST: Final = frame_object(
 def _read_triggers(reader: Reader) -> tuple[I3SuperDSTTrigger, ...]:
     """Read triggers: each 4 bits of key, 4 bits of length, the rest of the length, delay."""
     triggers = []
-    for _ in range(_read_size(reader)):
+    for _ in range(reader.allow(_read_size(reader))):
         tag = reader.number(U8)
         length = _read_size(reader) << 4 | tag >> 4
         triggers.append(I3SuperDSTTrigger(tag & 0xF, length, _read_size(reader)))
