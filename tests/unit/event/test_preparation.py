@@ -252,7 +252,10 @@ def test_missing_readout_window_is_derived_from_the_pulses(
     assert "the readout window SplitInIcePulsesTimeRange is missing" in caplog.text
 
 
-@pytest.mark.parametrize("window", [(nan, 1.0), (1.0, nan), (5.0, 5.0), (9.0, 3.0), (0.0, inf), (-inf, 0.0)])
+IMPOSSIBLE_WINDOWS = [(nan, 1.0), (1.0, nan), (5.0, 5.0), (9.0, 3.0), (0.0, inf), (-inf, 0.0)]
+
+
+@pytest.mark.parametrize("window", [*IMPOSSIBLE_WINDOWS, (-9.9e8, 2e4), (9000.0, 9.9e8)])
 def test_invalid_readout_window_is_derived_from_the_pulses(
     make_event: MakeEvent, window: tuple[float, float], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -286,6 +289,20 @@ def test_dom_with_an_invalid_pulse_is_excluded(
     assert np.isfinite([*prepared.vertex, prepared.vertex_time, *prepared.window]).all()
     assert prepared.window[1] <= 20_000
     assert "1 DOMs have impossible pulses" in caplog.text
+
+
+def test_dom_with_a_distant_pulse_is_excluded(make_event: MakeEvent) -> None:
+    for time in (-9e8, 1.1e6):
+        prepared = prepare(make_event(PULSES | {(3, 10): [(time, 1.0, 8.0, SLC)]}, window=None))
+        assert OMKey(3, 10) in prepared.excluded
+        assert prepared.window == (10_000.0, 11_908.0)
+
+
+def test_event_late_in_a_long_readout_is_prepared(make_event: MakeEvent) -> None:
+    late = {dom: [(5e6 + time, *rest) for time, *rest in pulses] for dom, pulses in PULSES.items()}
+    prepared = prepare(make_event(late, window=(5_009_000.0, 5_012_000.0)))
+    assert prepared.window == (5_009_000.0, 5_012_000.0)
+    assert prepared.excluded == prepare(make_event(PULSES)).excluded
 
 
 @pytest.mark.parametrize("case", IMPOSSIBLE)

@@ -59,7 +59,8 @@ _PULSE_CLASSES = {
     "I3SuperDST",
 }
 _OM_RANGE = 2**16
-_FARTHEST = 1e9  # ns: no pulse is a second away from the trigger
+_LATEST = 1e9  # ns: no pulse is a second away from the trigger
+_FARTHEST = 1e6  # ns: nor a millisecond from the event; readouts are shorter than a tenth of that
 _LARGEST = 1e9  # pe: more than any DOM records
 
 
@@ -192,14 +193,19 @@ def event_mjd(header: I3EventHeader) -> float:
 
 
 def _sound(pulses: Pulses) -> NDArray[np.bool_]:
-    """Return which pulses are plausible: finite, no negative charge or width, and a time near the trigger."""
-    return (
-        (np.abs(pulses.time) < _FARTHEST)  # False for NaN, as all below
+    """Return which pulses are plausible: finite, no negative charge or width, and a time near that of the others."""
+    sound: NDArray[np.bool_] = (
+        (np.abs(pulses.time) < _LATEST)  # False for NaN, as all below
         & (pulses.charge >= 0)
         & (pulses.charge < _LARGEST)
         & (pulses.width >= 0)
         & (pulses.width < _FARTHEST)
     )
+    if sound.any():
+        time = np.sort(pulses.time[sound])
+        middle = time[len(time) // 2]  # the time of a pulse, so that not all are distant
+        sound &= np.abs(pulses.time - middle) < _FARTHEST
+    return sound
 
 
 def _vertex(pulses: Pulses, dom: NDArray[np.intp], geometry: Geometry) -> tuple[NDArray[np.float64], float]:
@@ -231,12 +237,15 @@ def _errata(frames: Mapping[str, Frame]) -> dict[OMKey, float]:
 
 
 def _readout_window(frames: Mapping[str, Frame], series: str, pulses: Pulses) -> tuple[float, float]:
-    """Return the readout window: the one stored with the pulses, else from their first to the end of their last."""
+    """Return the readout window: the one stored with the pulses, else from their first to the end of their last.
+
+    One that reaches farther than ``_FARTHEST`` from them is not taken.
+    """
     key = f"{series}TimeRange"
     stored = find(frames, key, I3TimeWindow)
-    if stored is not None and -_FARTHEST < stored.start < stored.stop < _FARTHEST:
-        return stored.start, stored.stop
     start, stop = float(pulses.time.min()), float((pulses.time + pulses.width).max())
+    if stored is not None and start - _FARTHEST < stored.start < stored.stop < stop + _FARTHEST:
+        return stored.start, stored.stop
     reason = "is missing" if stored is None else f"is impossible ({stored.start} to {stored.stop} ns)"
     log.warning("the readout window %s %s; taken from the pulses: %.0f to %.0f ns", key, reason, start, stop)
     return start, max(stop, start + 1.0)
