@@ -3,9 +3,9 @@
     python benchmarks/reconstruction/nside1.py EVENT... [--table PATH] [--against CSV] [--order JSON...]
 
 Times are CPU ms on one core. CSV (columns event, pixel, llh_best, ms_per_fit) holds the minima of another
-implementation of the same likelihood, an event by its file's name. JSON files are results of other scans of the first
-event (``nside-1``: ``columns``, ``data``), for the rank correlation of their pixels with ours. ``--table`` may also
-name a table of path histograms (arrays ``fl`` and ``H``, 34 shells from 1.5 to 450 m).
+implementation of the same likelihood, an event by its file's name without ``.i3.zst`` and the like. JSON files are
+results of other scans of the first event (``nside-1``: ``columns``, ``data``), for the rank correlation of their pixels
+with ours. ``--table`` may also name a table of path histograms (arrays ``fl`` and ``H``, 34 shells from 1.5 to 450 m).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.event.preparation import prepare
 from skymap_scanner.event.sources import read_event
 from skymap_scanner.healpix import pixel_to_radec
+from skymap_scanner.reconstruction.locate import lowest_llh
 from skymap_scanner.reconstruction.millipede import Millipede
 from skymap_scanner.reconstruction.millipede.table import PhotonTable, encode
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Start
@@ -37,6 +38,12 @@ from skymap_scanner.scan.seeds import seed_positions
 
 PIXELS = 12
 SEEDS = 7
+
+#: What an event's name does not include, at the end of its file's name.
+SUFFIXES = {".i3", ".json", ".pkl", ".gz", ".bz2", ".xz", ".zst"}
+
+#: Rows of another implementation, by event and pixel.
+Others = Mapping[tuple[str, int], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,14 @@ class Row:
 
     @property
     def best(self) -> Fit:
-        """The fit of least -ln L."""
-        return min(self.fits, key=lambda fit: fit.llh if math.isfinite(fit.llh) else math.inf)
+        """The fit of least -ln L; a failed one only if all have failed."""
+        return min(self.fits, key=lowest_llh)
+
+    @property
+    def spread(self) -> float:
+        """How far -ln L of the fits that did not fail lie apart; NaN if all have failed."""
+        values = [fit.llh for fit in self.fits if math.isfinite(fit.llh)]
+        return max(values) - min(values) if values else math.nan
 
 
 def fit_pixel(fitter: EventFitter, event: PreparedEvent, pixel: int) -> Row:
@@ -65,7 +78,7 @@ def fit_pixel(fitter: EventFitter, event: PreparedEvent, pixel: int) -> Row:
     began = time.process_time()
     fits = [fitter.fit(start) for start in starts]
     cold = time.process_time() - began
-    best = min(fits, key=lambda fit: fit.llh)
+    best = min(fits, key=lowest_llh)
     starts = [
         Start(float(zenith), float(azimuth), position, best.time, warm=True)
         for position in seed_positions(best.position, SEEDS)
@@ -115,23 +128,38 @@ def order_of(path: Path) -> list[float]:
     return [float(row[columns.index("llh")]) for row in rows]
 
 
-def report(name: str, rows: Sequence[Row], others: dict[tuple[str, int], dict[str, str]]) -> None:
-    """Print one event's table."""
+def event_name(path: Path) -> str:
+    """Return the file's name without the suffixes of its format and compression."""
+    while path.suffix in SUFFIXES:
+        path = path.with_suffix("")
+    return path.name
+
+
+def read_others(path: Path) -> Others:
+    """Read the rows of another implementation."""
+    with path.open() as file:
+        return {(line["event"], int(line["pixel"])): line for line in csv.DictReader(file)}
+
+
+def report(name: str, rows: Sequence[Row], others: Others | None) -> None:
+    """Print one event's table; ``others`` are the rows of ``--against``, if given."""
+    if others is not None and not any(event == name for event, _ in others):
+        names = sorted({event for event, _ in others})
+        print(f"\nno row of --against names the event {name}; it has: {', '.join(names)}", end="")
     print(
         f"\n{name}\npixel      -ln L     other      diff  spread  cold ms  other  warm ms  evaluations  E_in GeV"
         "  losses"
     )
     for row in rows:
-        other = others.get((name, row.pixel), {})
+        other = (others or {}).get((name, row.pixel), {})
         known = float(other.get("llh_best", "nan"))
-        spread = max(fit.llh for fit in row.fits) - row.best.llh
         evaluations = np.mean([fit.evaluations for fit in row.fits])
         print(
-            f"{row.pixel:5d} {row.best.llh:10.2f} {known:9.2f} {row.best.llh - known:+9.2f} {spread:7.2f}"
+            f"{row.pixel:5d} {row.best.llh:10.2f} {known:9.2f} {row.best.llh - known:+9.2f} {row.spread:7.2f}"
             f" {row.cold:8.1f} {float(other.get('ms_per_fit', 'nan')):6.1f} {row.warm:8.1f} {evaluations:12.1f}"
             f" {row.best.energy_in:9.3g} {len(row.best.losses):7d}"
         )
-    best = min(rows, key=lambda row: row.best.llh)
+    best = min(rows, key=lambda row: lowest_llh(row.best))
     print(
         f"best pixel {best.pixel}; {np.mean([row.cold for row in rows]):.1f} ms a fit,"
         f" warm {np.mean([row.warm for row in rows]):.1f} ms"
@@ -146,10 +174,7 @@ def main() -> None:
     parser.add_argument("--against", type=Path)
     parser.add_argument("--order", type=Path, nargs="*", default=[])
     options = parser.parse_args()
-    others: dict[tuple[str, int], dict[str, str]] = {}
-    if options.against:
-        with options.against.open() as file:
-            others = {(line["event"], int(line["pixel"])): line for line in csv.DictReader(file)}
+    others = read_others(options.against) if options.against else None
     table = options.table
     if table is not None and "H" in np.load(table).files:
         with tempfile.NamedTemporaryFile(suffix=".npz", delete=False) as converted:
@@ -164,7 +189,7 @@ def main() -> None:
         print(f"\nset-up {time.process_time() - began:.2f} s", end="")
         fitter.fit(Start(1.0, 1.0, tuple(event.vertex), float(event.vertex_time)))  # compile or load the kernels
         rows = [fit_pixel(fitter, event, pixel) for pixel in range(PIXELS)]
-        report(path.stem, rows, others)
+        report(event_name(path), rows, others)
         for other in options.order if path == options.events[0] else []:
             rank = spearmanr(order_of(other), [row.best.llh for row in rows]).statistic
             print(f"Spearman with {other.name}: {rank:.3f}")
