@@ -13,12 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -28,9 +25,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process a core: threads of 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from benchmarks.coverage.calibration_report import write_report
-from benchmarks.coverage.events import LIGHTS, Case, Physics, make_cases
+from benchmarks.coverage.events import LIGHTS, Physics, make_cases
 from benchmarks.coverage.locate import LocateSettings, locate_case
-from benchmarks.coverage.records import EVENTS, check_settings, read_records
+from benchmarks.coverage.records import EVENTS, check_settings, complete_records
 from benchmarks.coverage.thresholds import LEAST_EVENTS, RANGE_EVENTS, Records, energy_ranges
 
 from skymap_scanner import __version__
@@ -51,11 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = {"seed": given.seed, "energies": list(given.energies), **asdict(how)}
     check_settings(given.output, settings)
     try:
-        _locate_missing(given, how)
+        cases = make_cases(given.tracks, given.cascades, given.seed, tuple(given.energies))
+        records = complete_records(given.output / EVENTS, cases, partial(locate_case, settings=how), given.workers)
     except SkymapError as error:
         sys.exit(f"calibrate: {error}")
-    cases = {case.key for case in _cases(given)}
-    records = [record for record in read_records(given.output / EVENTS) if record["key"] in cases]
     print(write_report(records, settings, given.output, given.range_events))
     if given.nominal:
         print(f"No {CALIBRATION}: the physics was that of the fit, so the thresholds are statistical only.")
@@ -142,39 +138,6 @@ def _command(given: argparse.Namespace) -> str:
     if given.reconstruction != "millipede" or given.parameters != "{}":
         words.append(f"--reconstruction {given.reconstruction} --parameters '{given.parameters}'")
     return " ".join(["python -m benchmarks.coverage.calibrate", *words])
-
-
-def _cases(given: argparse.Namespace) -> list[Case]:
-    return make_cases(given.tracks, given.cascades, given.seed, tuple(given.energies))
-
-
-def _locate_missing(given: argparse.Namespace, how: LocateSettings) -> None:
-    """Locate the events that have no record yet, and append their records."""
-    path = given.output / EVENTS
-    done = {record["key"] for record in read_records(path)}
-    missing = [case for case in _cases(given) if case.key not in done]
-    print(f"{len(missing)} events to do, {given.workers} workers", flush=True)
-    began = time.monotonic()
-    with _mapper(given.workers) as mapper, path.open("a") as file:
-        for count, record in enumerate(mapper(partial(locate_case, settings=how), missing), start=1):
-            file.write(json.dumps(record) + "\n")
-            file.flush()
-            outcome = record.get("failed") or (
-                f"error {record['error']:.2f} deg, 2 delta ln L at the truth {record['delta']:.2f}"
-            )
-            print(f"{count}/{len(missing)} {record['key']}: {outcome}, {record['cpu']:.0f} s CPU", flush=True)
-    if missing:
-        print(f"{(time.monotonic() - began) / len(missing):.1f} s wall time an event", flush=True)
-
-
-@contextmanager
-def _mapper(workers: int) -> Iterator[Any]:
-    """Yield a function like ``map``: in this process, or in fresh ones, since numba does not bear a fork."""
-    if workers == 1:
-        yield map
-        return
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        yield pool.imap_unordered
 
 
 if __name__ == "__main__":

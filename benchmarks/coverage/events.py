@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from skymap_scanner.errors import InputError
+from skymap_scanner.errors import InputError, ReconstructionError
+from skymap_scanner.event.demo import demo_event_path
 from skymap_scanner.event.model import PreparedEvent, Topology
 from skymap_scanner.event.preparation import prepare
+from skymap_scanner.event.sources import read_event
+from skymap_scanner.reconstruction.protocol import EventFitter, Reconstruction
 from skymap_scanner.simulation import Truth, Variation, VariedPhysics, draw_variation, read_truth, simulate
 from skymap_scanner.simulation.truth import Light
 
@@ -21,6 +24,10 @@ LIGHTS = {
     "propagated": "propagated light",
     "both": "table light and propagated light by halves",
 }
+
+
+class EventError(Exception):
+    """One event cannot be drawn or fitted: its record says so, and the run goes on."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,7 @@ def draw_event(case: Case, physics: Physics) -> tuple[PreparedEvent, Truth, int]
     """Draw until an event triggers; return it, its truth and how many did not.
 
     A case has the same direction, vertex and energy in all physics, unless it triggers in one of them only.
+    Raises EventError if none of `ATTEMPTS` events triggers, or nothing of the one that does can be fitted.
     """
     for attempt in range(ATTEMPTS):
         energy, seed = case.draw(attempt)
@@ -99,5 +107,27 @@ def draw_event(case: Case, physics: Physics) -> tuple[PreparedEvent, Truth, int]
             continue
         truth = read_truth(event.frames["P"])
         assert truth is not None  # noqa: S101 - it has just been simulated
-        return prepare(event), truth, attempt
-    raise InputError(f"{case.key}: none of {ATTEMPTS} events triggered; draw from higher energies")
+        try:
+            return prepare(event), truth, attempt
+        except InputError as error:
+            raise EventError(str(error)) from error
+    raise EventError(f"none of {ATTEMPTS} events triggered; draw from higher energies")
+
+
+def set_up(reconstruction: Reconstruction, event: PreparedEvent) -> EventFitter:
+    """Return the fitter of the event.
+
+    Raises EventError if the reconstruction cannot fit this event, ReconstructionError if not even the demo event: then
+    the settings or this machine are at fault.
+    """
+    try:
+        return reconstruction.set_up(event)
+    except ReconstructionError as error:
+        reconstruction.set_up(prepare(read_event(str(demo_event_path()))))
+        raise EventError(str(error)) from error
+
+
+def failed_record(case: Case, physics: Physics, reason: str) -> dict[str, Any]:
+    """Return the record of an event that could not be drawn or set up."""
+    light = physics.light_of(case.number)
+    return {"key": case.key, "topology": case.topology, "light": light, "failed": reason, "cpu": 0.0}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from benchmarks.coverage.events import Case, Physics, draw_event
+from benchmarks.coverage.events import Case, EventError, Physics, draw_event, failed_record, set_up
 from benchmarks.coverage.scan import fit_topology
 
 from skymap_scanner.detector.coordinates import angular_separation, equatorial_to_detector
@@ -45,9 +45,15 @@ def locate_case(case: Case, settings: LocateSettings) -> dict[str, Any]:
     """Simulate, locate and compare; return the record of the event (angles in degrees, energies in GeV).
 
     An event without a fit has the reason under ``failed`` and no fitted values. Raises ReconstructionError if the
-    reconstruction cannot fit a direction.
+    reconstruction cannot fit a direction, or no event at all.
     """
-    prepared, truth, attempts = draw_event(case, settings.physics)
+    reconstruction = load(settings.reconstruction, settings.parameters)
+    try:
+        prepared, truth, attempts = draw_event(case, settings.physics)
+        began = time.process_time()
+        fitter = as_locator(set_up(reconstruction, prepared), settings.reconstruction)
+    except EventError as error:
+        return failed_record(case, settings.physics, str(error))
     record = {
         "key": case.key,
         "topology": case.topology,
@@ -63,8 +69,6 @@ def locate_case(case: Case, settings: LocateSettings) -> dict[str, Any]:
         "charge": float(prepared.pulses.charge.sum()),
         "doms": len(list(prepared.pulses.doms())),
     }
-    began = time.process_time()
-    fitter = as_locator(load(settings.reconstruction, settings.parameters).set_up(prepared), settings.reconstruction)
     ra, dec = centres(first_pixels(Level(settings.coarse_nside, 0), None, None))
     zenith, azimuth = equatorial_to_detector(ra, dec, prepared.mjd)
     coarse = zip(zenith.tolist(), azimuth.tolist(), strict=True)

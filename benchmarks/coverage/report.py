@@ -19,14 +19,26 @@ COLOURS = {"track": "#0072B2", "cascade": "#D55E00"}
 
 
 def write_report(records: Records, settings: Mapping[str, Any], folder: Path) -> str:
-    """Write ``report.md`` and the pictures into the folder; return the text."""
-    kinds = {kind: [record for record in records if record["topology"] == kind] for kind in COLOURS}
+    """Write ``report.md`` and the pictures into the folder; return the text.
+
+    Events without a fit are named and left out of all figures; without any fit there are no pictures.
+    """
+    fitted = [record for record in records if "failed" not in record]
+    kinds = {kind: [record for record in fitted if record["topology"] == kind] for kind in COLOURS}
     kinds = {kind: found for kind, found in kinds.items() if found}
-    text = "\n".join([*_head(settings), *_table(kinds), "", *_rule()])
+    text = "\n".join([*_head(settings), *(_table(kinds) if kinds else []), "", *_failed(records), *_rule()])
     (folder / "report.md").write_text(text + "\n")
-    draw_errors(kinds).savefig(folder / "errors.png", dpi=150)
-    draw_coverage(kinds).savefig(folder / "coverage.png", dpi=150)
+    if kinds:
+        draw_errors(kinds).savefig(folder / "errors.png", dpi=150)
+        draw_coverage(kinds).savefig(folder / "coverage.png", dpi=150)
     return text
+
+
+def _failed(records: Records) -> list[str]:
+    """Name the events without a fit, with their reasons."""
+    failed = sorted((record["key"], record["failed"]) for record in records if "failed" in record)
+    names = "; ".join(f"{key} ({reason})" for key, reason in failed)
+    return [f"{len(failed)} of {len(records)} events have no fit and are in no figure: {names}.", ""] if failed else []
 
 
 def _head(settings: Mapping[str, Any]) -> list[str]:
@@ -47,7 +59,7 @@ def _table(kinds: Mapping[str, Records]) -> list[str]:
     def row(name: str, cells: Sequence[str]) -> None:
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
 
-    row("events", [str(len(found)) for found in kinds.values()])
+    row("events with a fit", [str(len(found)) for found in kinds.values()])
     row("drawn, but not triggered", [str(sum(r["not_triggered"] for r in found)) for found in kinds.values()])
     for name, quantile in (
         ("median angular error", 0.5),

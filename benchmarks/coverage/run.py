@@ -4,16 +4,16 @@
 
 Directions are drawn evenly over the sky, vertices evenly in the instrumented volume, energies evenly in the logarithm
 (``--energies``). Finished events are appended to ``events.jsonl``, one per line: a second run does only what
-is missing. At the end: ``report.md``, ``errors.png`` and ``coverage.png``. Needs the extra ``plots``.
+is missing. At the end: ``report.md``, ``errors.png`` and ``coverage.png``, of the events asked for. Needs the extra
+``plots``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
 import os
-import time
+import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -22,16 +22,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process a core: threads of 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from benchmarks.coverage.events import Physics, make_cases
-from benchmarks.coverage.records import EVENTS, check_settings, read_records
+from benchmarks.coverage.records import EVENTS, check_settings, complete_records
 from benchmarks.coverage.report import write_report
 from benchmarks.coverage.scan import ScanShape, run_case
 
+from skymap_scanner.errors import SkymapError
 from skymap_scanner.machine import worker_count
 from skymap_scanner.scan.levels import parse_levels
 from skymap_scanner.simulation.truth import Light
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the arguments, scan the missing events, write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tracks", type=int, default=50)
@@ -46,35 +47,22 @@ def main() -> None:
     parser.add_argument("--ice", default="spice_mie", help="of the fit, and of the simulation unless it is varied")
     parser.add_argument("--light", choices=get_args(Light), default="table", help="of the simulation")
     parser.add_argument("--varied", action="store_true", help="simulate each event with its own ice and DOM efficiency")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
 
     given.output.mkdir(parents=True, exist_ok=True)
-    records = given.output / EVENTS
     settings = {
         name: getattr(given, name) for name in ("seed", "levels", "seeds", "warm_seeds", "ice", "varied", "light")
     }
     settings["energies"] = list(given.energies)
     check_settings(given.output, settings)
-    done = {record["key"] for record in read_records(records)}
     cases = make_cases(given.tracks, given.cascades, given.seed, tuple(given.energies))
-    missing = [case for case in cases if case.key not in done]
     physics = Physics(given.varied, given.ice, given.light)
     shape = ScanShape(parse_levels(given.levels), given.seeds, given.warm_seeds, given.ice, physics)
-    print(f"{len(cases)} events, {len(missing)} to do, {given.workers} workers", flush=True)
-    began = time.monotonic()
-    # fresh processes, each with its own compiled code loaded: numba does not bear a fork
-    with multiprocessing.get_context("spawn").Pool(given.workers) as pool, records.open("a") as file:
-        for count, record in enumerate(pool.imap_unordered(partial(run_case, shape=shape), missing), start=1):
-            file.write(json.dumps(record) + "\n")
-            file.flush()
-            print(
-                f"{count}/{len(missing)} {record['key']}: error {record['error']:.2f} deg, 2 delta ln L at the truth "
-                f"{record['delta']:.2f}, {record['fits']} fits, {record['cpu']:.0f} s CPU",
-                flush=True,
-            )
-    if missing:
-        print(f"{(time.monotonic() - began) / len(missing):.1f} s wall time an event", flush=True)
-    print(write_report(read_records(records), settings, given.output))
+    try:
+        records = complete_records(given.output / EVENTS, cases, partial(run_case, shape=shape), given.workers)
+    except SkymapError as error:
+        sys.exit(f"run: {error}")
+    print(write_report(records, settings, given.output))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from benchmarks.coverage.events import Case, Physics, draw_event
+from benchmarks.coverage.events import Case, EventError, Physics, draw_event, failed_record, set_up
 
 from skymap_scanner.detector.coordinates import angular_separation, equatorial_to_detector
 from skymap_scanner.event.model import PreparedEvent, Topology
@@ -49,12 +49,21 @@ class ScanShape:
 
 
 def run_case(case: Case, shape: ScanShape) -> dict[str, Any]:
-    """Simulate, scan and compare; return the record of the event (angles in degrees, areas in square degrees)."""
-    prepared, truth, attempts = draw_event(case, shape.physics)
-    began = time.process_time()
-    fitter = load("millipede", {"ice": shape.ice}).set_up(prepared)
+    """Simulate, scan and compare; return the record of the event (angles in degrees, areas in square degrees).
+
+    An event without a fit, in the scan or at its truth, has the reason under ``failed`` and no fitted values.
+    """
+    reconstruction = load("millipede", {"ice": shape.ice})
+    try:
+        prepared, truth, attempts = draw_event(case, shape.physics)
+        began = time.process_time()
+        fitter = set_up(reconstruction, prepared)
+    except EventError as error:
+        return failed_record(case, shape.physics, str(error))
     bests, fits = scan(fitter, prepared, shape)
     done = {pixel: fit for pixel, fit in bests.items() if not math.isnan(fit.llh)}
+    if not done:
+        return failed_record(case, shape.physics, f"no pixel has a fit: {next(iter(bests.values())).reason}")
     result = _result(done, prepared)
     best = multi_order_map(result).best
     nearest = done[Pixel(best.nside, best.index)]
@@ -68,6 +77,8 @@ def run_case(case: Case, shape: ScanShape) -> dict[str, Any]:
         ),
         key=lowest_llh,
     )
+    if math.isnan(at_truth.llh):
+        return failed_record(case, shape.physics, f"no fit at the true direction: {at_truth.reason}")
     regions = contours(multi_order_map(result, rule))
     error = angular_separation(*(math.radians(x) for x in (best.ra, best.dec, truth.ra, truth.dec)))
     return {
@@ -101,7 +112,7 @@ def run_case(case: Case, shape: ScanShape) -> dict[str, Any]:
             }
             for region in regions
         },
-        "failed": len(bests) - len(done),
+        "failed_pixels": len(bests) - len(done),
         "fits": fits,
         "cpu": time.process_time() - began,
     }
