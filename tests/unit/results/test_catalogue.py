@@ -16,6 +16,9 @@ import skymap_scanner.results.catalogue as module
 from skymap_scanner.errors import InputError
 from skymap_scanner.results.catalogue import read_catalogue
 
+RADIANS = (
+    b"<V><TABLE><FIELD name='RA' unit='rad'/><FIELD name='Dec' unit='rad'/><TR><TD>3</TD><TD>1</TD></TR></TABLE></V>"
+)
 NAMES, RA, DEC = ["4FGL J0914.4+0249", "PKS 0912+029", "a, b"], [138.5, 359.9999, 0.0], [2.75, -90.0, 89.5]
 
 
@@ -113,6 +116,7 @@ def test_names_are_printable_and_short(tmp_path):
         (b"<html><body>404</body></html>", "columns are none"),
         (b'<!DOCTYPE v [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><VOTABLE>&b;</VOTABLE>', "declares entities"),
         (b'<!DOCTYPE v [<!ENTITY a SYSTEM "file:///etc/passwd">]><VOTABLE>&a;</VOTABLE>', "declares entities"),
+        (RADIANS, "column RA has the unit 'rad': positions must be in degrees"),
         (b"SIMPLE  =                    T", "no end of a header"),
         (b"\x1f\x8bnot gzip", "damaged gzip|cannot be read"),
     ],
@@ -124,6 +128,23 @@ def test_invalid_files_are_clear_errors(tmp_path, content, reason):
         read_catalogue(path)
     assert str(error.value).startswith(str(path))
     assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("column", "names"),
+    [
+        (fits.Column(name="ID", format="K", array=[7, -2, 2**40]), ["7", "-2", str(2**40)]),
+        (fits.Column(name="Source", format="E", array=[1.5, 2, np.nan]), ["1.5", "2.0", "row 3"]),
+        (fits.Column(name="ID", format="2J", array=[[1, 2]] * 3), ["row 1", "row 2", "row 3"]),
+        (fits.Column(name="ID", format="J", bzero=2**31, array=[1, 2, 3]), ["row 1", "row 2", "row 3"]),
+        (fits.Column(name="ID", format="L", array=[True, False, True]), ["row 1", "row 2", "row 3"]),
+    ],
+)
+def test_names_of_fits_may_be_numbers(tmp_path, column, names):
+    """Other kinds are no names: the sources get the numbers of their rows."""
+    places = [fits.Column(name=name, format="D", array=values) for name, values in (("RA", RA), ("DEC", DEC))]
+    fits.BinTableHDU.from_columns([column, *places]).writeto(tmp_path / "c.fits")
+    check(tmp_path / "c.fits", names)
 
 
 def test_fits_with_unsuitable_columns_is_a_clear_error(tmp_path):

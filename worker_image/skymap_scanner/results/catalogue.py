@@ -10,6 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -78,22 +79,36 @@ def _of_fits(path: Path, content: bytes) -> Catalogue:
             found = _columns(list(table.columns))
             if found is not None:
                 name, ra, dec = found
-                names = table.texts(name) if name else [""] * len(table.rows)
-                return _catalogue(path, names, _degrees(table, ra), _degrees(table, dec))
+                return _catalogue(path, _names(table, name), _degrees(table, ra), _degrees(table, dec))
             seen += table.columns
         _reject(seen)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
+def _names(table: Table, column: str | None) -> list[str]:
+    """Return the names of the sources, empty ones where the column holds neither texts nor a number in each row."""
+    if column is not None:
+        for read in (table.texts, table.numbers):
+            with suppress(InputError):
+                values = read(column)
+                if len(values) == len(table.rows):
+                    return ["" if str(value) == "nan" else str(value) for value in values]
+    return [""] * len(table.rows)
+
+
 def _degrees(table: Table, column: str) -> Floats:
-    unit = table.unit(column).lower()
-    if unit not in {"", "deg", "degree", "degrees"}:
-        raise InputError(f"column {column} has the unit {unit[:30]!r}: positions must be in degrees")
+    _check_unit(column, table.unit(column))
     values = table.numbers(column)
     if len(values) != len(table.rows):
         raise InputError(f"column {column} holds several numbers in a row")
     return np.asarray(values, np.float64)
+
+
+def _check_unit(column: str, unit: str) -> None:
+    if unit.strip().lower() not in {"", "deg", "degree", "degrees"}:
+        where = printable_line(f"column {column[:30]} has the unit {unit[:30]!r}")
+        raise InputError(f"{where}: positions must be in degrees")
 
 
 def _of_texts(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Catalogue:
@@ -187,6 +202,8 @@ def _of_votable(content: bytes) -> tuple[list[str], list[list[str]]]:
         parser.Parse(content, True)
     except (expat.ExpatError, LookupError, ValueError) as error:  # also of an encoding that nobody knows
         raise InputError(f"damaged XML ({error})") from error
+    for column in (_columns(reader.fields) or ())[1:]:
+        _check_unit(column, reader.units[reader.fields.index(column)])
     return reader.fields, reader.rows
 
 
@@ -195,6 +212,7 @@ class _VOTable:
 
     def __init__(self) -> None:
         self.fields: list[str] = []
+        self.units: list[str] = []
         self.rows: list[list[str]] = []
         self._cell: list[str] | None = None
         self._done = False
@@ -205,9 +223,10 @@ class _VOTable:
         if self._done:
             return
         if tag == "TABLE":
-            self.fields, self.rows = [], []
+            self.fields, self.units, self.rows = [], [], []
         elif tag == "FIELD" and len(self.fields) < MAX_COLUMNS:
             self.fields.append(attributes.get("name", ""))
+            self.units.append(attributes.get("unit", ""))
         elif tag in {"BINARY", "BINARY2", "FITS"}:
             raise InputError("a VOTable in binary form: save it as TABLEDATA, or as FITS or CSV")
         elif tag == "TR":
