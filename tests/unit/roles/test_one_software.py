@@ -61,10 +61,12 @@ def begin(tmp_path: Path, event: Event, monkeypatch: pytest.MonkeyPatch) -> Call
 
 def test_software_is_the_version_and_the_reconstruction() -> None:
     assert software_of(load("dummy")) == OWN
-    one, finer = (software_of(Millipede(bin_width=width)) for width in (50, 25))
+    one, coarser = (software_of(Millipede(bin_width=width)) for width in (25, 50))
     assert one.startswith(f"skymap-scanner {__version__}, millipede ")
     assert (
-        one.partition(", code ")[0] == software_of(Millipede()).partition(", code ")[0] != finer.partition(", code ")[0]
+        one.partition(", code ")[0]
+        == software_of(Millipede()).partition(", code ")[0]
+        != coarser.partition(", code ")[0]
     )
     assert one.isascii()
 
