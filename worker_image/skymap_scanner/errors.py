@@ -55,7 +55,7 @@ class I3Error(InputError):
 
 
 class SoftwareMismatchError(InputError):
-    """Another version of the scanner, or another likelihood, has begun the scan: it must finish it."""
+    """Another version of the scanner, or another likelihood, has begun the scan, or has made a part of it."""
 
 
 class TooLittleMemoryError(InputError):

@@ -245,7 +245,7 @@ def test_workers_with_another_reconstruction_end_the_scan(few: MakeScan, monkeyp
     monkeypatch.setattr("tests.unit.roles.conftest.work", lambda *roles: worker.work(*roles, settings))
     one = few()
     one.run()
-    assert metadata(one)["contours"] == "wilks"
+    assert (metadata(one)["contours"], metadata(one)["reconstruction"]) == ("wilks", "dummy")
     assert {"cannot fit a direction" in frame["SCAN_FailureReason"].value for frame in resimulated(one)} == {True}
 
 

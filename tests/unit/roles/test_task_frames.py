@@ -9,13 +9,14 @@ import pytest
 
 from skymap_scanner.errors import BrokerError
 from skymap_scanner.event.model import PreparedEvent
-from skymap_scanner.i3 import FitStatus, Frame, I3Int, read_frames
+from skymap_scanner.i3 import FitStatus, Frame, I3Double, I3Int, read_frames
 from skymap_scanner.reconstruction.protocol import Fit, Loss, Start
 from skymap_scanner.roles.task_frames import (
     MAX_FIT_BYTES,
     MAX_LOSSES,
     MAX_REASON,
     FitStatement,
+    Maker,
     PixelFit,
     Task,
     checked_fit,
@@ -80,15 +81,22 @@ def test_statement_round_trips(prepared: PreparedEvent) -> None:
     stated = replace(FIT, topology="cascade", likelihood="millipede 7; table 1a2b")
     payload = fit_frame(frame.copy(), stated, "millipede")
     second = fit_frame(frame.copy(), replace(FIT, topology="track"), "millipede")
-    assert decode_statement(payload + second) == FitStatement("cascade", "millipede 7; table 1a2b", FIT.losses)
-    assert decode_statement(fit_frame(frame.copy(), FIT, "dummy")) == FitStatement(losses=FIT.losses)
+    maker = Maker("millipede", "millipede 7; table 1a2b")
+    assert decode_statement(payload + second) == FitStatement("cascade", maker, FIT.losses)
+    assert [fit.maker for fit in decode_fits(payload + second)] == [maker, Maker("millipede")]
+    assert decode_statement(fit_frame(frame.copy(), FIT, "dummy")) == FitStatement(None, Maker("dummy"), FIT.losses)
 
 
-@pytest.mark.parametrize("likelihood", ["two\nlines", "x" * 201, "Wilks’ theorem"])
-def test_unreadable_statements_count_as_missing(likelihood: str, prepared: PreparedEvent) -> None:
+@pytest.mark.parametrize("name", ["two\nlines", "x" * 201, "Wilks’ theorem"])
+def test_unreadable_statements_count_as_missing(name: str, prepared: PreparedEvent) -> None:
     _, frame = decode_task(encode_task(TASK, prepared, 7))
-    fit = replace(FIT, topology="muon", likelihood=likelihood)  # type: ignore[arg-type]
-    assert decode_statement(fit_frame(frame.copy(), fit, "another program")) == FitStatement(losses=FIT.losses)
+    fit = replace(FIT, topology="muon", likelihood=name)  # type: ignore[arg-type]
+    assert decode_statement(fit_frame(frame.copy(), fit, name)) == FitStatement(losses=FIT.losses)
+    other = fit_frame(frame.copy(), FIT, "dummy")
+    numbered = Frame.from_bytes(other)
+    numbered["SCAN_Reconstruction"] = I3Double(1.0)
+    assert decode_statement(numbered.to_bytes()) == FitStatement(losses=FIT.losses)
+    assert decode_fits(numbered.to_bytes())[0].maker == Maker()
     assert decode_statement(frame.to_bytes()) == FitStatement()
     assert decode_statement(b"nonsense") == FitStatement()
 

@@ -1,8 +1,9 @@
 """Validates fits: whether a message holds the fit of a task of this scan.
 
 A worker may run another version, be broken, or work for another scan, and anyone with access to a topic may write
-anything to it. A fit is valid if every name of the task in it matches the scan, and if its values are plausible. All
-roles validate the best fits in the same way, so they use the same ones.
+anything to it. A fit is valid if every name of the task in it matches the scan, if its values are plausible, and if it
+was made by the reconstruction and likelihood of the fits before it. All roles validate the best fits in the same way,
+so they use the same ones.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from functools import lru_cache
 from skymap_api.text import bounded_line
 from skymap_scanner.broker.protocol import Message
 from skymap_scanner.detector.coordinates import equatorial_to_detector
-from skymap_scanner.errors import BrokerError
+from skymap_scanner.errors import BrokerError, SoftwareMismatchError
 from skymap_scanner.healpix import pixel_count
 from skymap_scanner.roles.task_frames import (
     MAX_FIT_BYTES,
     MAX_REASON,
     DecodedFit,
+    Maker,
     PixelFit,
     decode_fits,
     implausible,
@@ -28,6 +30,7 @@ from skymap_scanner.roles.task_frames import (
 )
 from skymap_scanner.roles.tasks import task_properties
 from skymap_scanner.roles.topics import SEED_PROPERTY
+from skymap_scanner.roles.work import decode_work
 from skymap_scanner.scan.pixels import Pixel, centres, is_resimulation
 from skymap_scanner.scan.plan_entries import ScanEntry
 from skymap_scanner.scan.seeds import Round
@@ -51,10 +54,15 @@ class RejectedFitError(BrokerError):
 
 
 class FitValidator:
-    """Decodes and validates the fits and best fits of one scan."""
+    """Decodes and validates the fits and best fits of one scan.
+
+    ``maker``: what made the first valid fit or best fit; None before it. All others must be made by the same, except
+    failed ones, which are no part of a map: those of tasks that are given up name the reconstruction of the plan.
+    """
 
     def __init__(self, scan: ScanEntry) -> None:
         self.scan = scan
+        self.maker: Maker | None = None
         self._properties = task_properties(scan)
         self._seeding = scan.seeding
         self._first_nside = scan.parsed_levels()[0].nside
@@ -87,12 +95,21 @@ class FitValidator:
                 raise RejectedFitError(f"{name} has a different {key}", named)
         if reason := implausible(fit):
             raise RejectedFitError(f"{name} has {reason}", named)
+        if not self._same_maker(decoded):
+            work = decode_work(message.properties)
+            raise RejectedFitError(
+                f"the worker {work.worker if work else 'without a name'} fits by {decoded.maker}, the fits before by "
+                f"{self.maker}, and one map must not be made by both: stop this worker, and start all workers of a "
+                f"scan with the same --reconstruction or --fake-scan, or without both ({name})",
+                named,
+            )
         return fit
 
     def best_fit(self, message: Message) -> PixelFit:
         """Return the best fit in a collector's message.
 
-        Raises BrokerError if it is not a valid best fit of this scan.
+        Raises BrokerError if it is not a valid best fit of this scan; SoftwareMismatchError if it was made by another
+        reconstruction or likelihood than those before it, which nothing can mend, since its round is done.
         """
         most = MAX_FIT_BYTES * self._seeding.fits
         if len(message.payload) > most:
@@ -105,7 +122,21 @@ class FitValidator:
                 raise BrokerError("a message holds the fits of two rounds")
             if reason := self._mismatch(decoded) or implausible(decoded.fit):
                 raise BrokerError(f"the best fit of pixel {best.fit.pixel.key}: {reason}")
+        for decoded in (best, *others):
+            if not self._same_maker(decoded):
+                raise SoftwareMismatchError(
+                    f"the best fit of pixel {best.fit.pixel.key} is by {decoded.maker}, those before by {self.maker}, "
+                    "and one map must not be made by both: scan again under another name, and start all workers with "
+                    "the same --reconstruction or --fake-scan, or without both"
+                )
         return best.fit
+
+    def _same_maker(self, decoded: DecodedFit) -> bool:
+        if math.isnan(decoded.fit.llh):
+            return True
+        if self.maker is None:
+            self.maker = decoded.maker
+        return decoded.maker == self.maker
 
     def _mismatch(self, decoded: DecodedFit) -> str:
         """Return why a fit does not belong to a task of this scan; empty if it does."""

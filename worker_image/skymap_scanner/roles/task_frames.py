@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from skymap_api.text import bounded_line
 from skymap_scanner.errors import BrokerError, I3Error
@@ -63,8 +63,8 @@ REASON = "SCAN_FailureReason"
 
 #: Bounds of plausible values: -ln L, vertex coordinate (m) and time (ns), each far beyond that of any event.
 _MAX_LLH, _MAX_COORDINATE, _MAX_TIME = 1e12, 1e6, 1e9
-#: Greatest length of the identity of a likelihood.
-_MAX_LIKELIHOOD = 200
+#: Greatest length of the name of a reconstruction, and of the identity of a likelihood.
+_MAX_NAME = 200
 #: Longest frame of a fit (bytes): it becomes a part of the results. One of `MAX_LOSSES` losses, of 124 bytes each, has
 #: half of that. Longest reason of a failed fit (characters).
 MAX_FIT_BYTES, MAX_LOSSES, MAX_REASON = 256 << 10, 1000, 1000
@@ -99,9 +99,23 @@ class PixelFit:
     energy_total: float
 
 
+class Maker(NamedTuple):
+    """What made a fit: name of the reconstruction, identity of its likelihood; empty: not stated."""
+
+    reconstruction: str = ""
+    likelihood: str = ""
+
+    def __str__(self) -> str:
+        name = self.reconstruction or "an unnamed reconstruction"
+        return f"{name} ({self.likelihood})" if self.likelihood else name
+
+
+_UNSTATED = Maker()
+
+
 @dataclass(frozen=True, slots=True)
 class DecodedFit:
-    """A fit, and the names of its task in the frame.
+    """A fit, what made it, and the names of its task in the frame.
 
     ``event``: name of the event; ``run``, ``number`` and ``sub_event``: from the header; ``identifiers``: those of the
     particles; ``directions``: those of the seed and of the fit (zenith, azimuth; rad).
@@ -115,17 +129,18 @@ class DecodedFit:
     identifiers: frozenset[int]
     directions: tuple[tuple[float, float], ...]
     warm: bool
+    maker: Maker
 
 
 @dataclass(frozen=True, slots=True)
 class FitStatement:
-    """What a fit states beside its numbers: the hypothesis that won, the identity of its likelihood, and its losses.
+    """What a fit states beside its numbers: the hypothesis that won, what made it, and its losses.
 
     ``reason``: why it failed, in one line; empty if it did not.
     """
 
     topology: Topology | None = None
-    likelihood: str = ""
+    maker: Maker = _UNSTATED
     losses: tuple[Loss, ...] = ()
     reason: str = ""
 
@@ -252,15 +267,12 @@ def decode_statement(payload: bytes) -> FitStatement:
     try:
         frame = Frame.read(Reader(payload))
         losses = frame.expect(LOSSES, I3VectorI3Particle).value
-        topology, likelihood, reason = (
-            frame.expect(key, I3String).value if key in frame else "" for key in (TOPOLOGY, LIKELIHOOD, REASON)
-        )
+        topology, reason = (frame.expect(key, I3String).value if key in frame else "" for key in (TOPOLOGY, REASON))
     except I3Error:
         return FitStatement()
-    readable = 0 < len(likelihood) <= _MAX_LIKELIHOOD and likelihood.isascii() and likelihood.isprintable()
     return FitStatement(
         topology=next((known for known in get_args(Topology) if known == topology), None),
-        likelihood=likelihood if readable else "",
+        maker=_maker_of(frame),
         losses=tuple(Loss((one.pos.x, one.pos.y, one.pos.z), one.time, one.energy) for one in losses),
         reason=bounded_line(reason, MAX_REASON),
     )
@@ -280,7 +292,20 @@ def _decoded_fit(frame: Frame, pixel: Pixel, seed: int) -> DecodedFit:
         identifiers=frozenset((start.major_id, track.major_id)),
         directions=((start.dir.zenith, start.dir.azimuth), (track.dir.zenith, track.dir.azimuth)),
         warm=frame.expect(WARM, I3Bool).value,
+        maker=_maker_of(frame),
     )
+
+
+def _maker_of(frame: Frame) -> Maker:
+    return Maker(*(_name(frame, key) for key in (RECONSTRUCTION, LIKELIHOOD)))
+
+
+def _name(frame: Frame, key: str) -> str:
+    try:
+        name = frame.expect(key, I3String).value if key in frame else ""
+    except I3Error:
+        return ""
+    return name if len(name) <= _MAX_NAME and name.isascii() and name.isprintable() else ""
 
 
 def _task_of(frame: Frame) -> tuple[Pixel, int]:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from testing.waiting import eventually
@@ -11,6 +12,7 @@ from tests.unit.roles.conftest import Scan
 
 from skymap_scanner.broker import Broker, Consumer, Message, Outgoing, Reader, SubscriptionType, open_broker
 from skymap_scanner.errors import BrokerError
+from skymap_scanner.i3 import Frame, I3String
 from skymap_scanner.roles.collector import collector
 from skymap_scanner.roles.collector.collector import collect
 from skymap_scanner.roles.stop import Stop
@@ -134,6 +136,22 @@ def test_collector_reads_no_topic_with_every_batch_of_fits(
         pass
     last = len(log) - log[::-1].index("fit")
     assert log[log.index("fit") : last] == ["fit", "collected", *["fit"] * 22]
+
+
+def test_standby_reads_best_fits_before_its_first_fits(
+    fitted: tuple[Scan, list[Outgoing]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They decide whose fits make the map, and the collector before it may have stored them at its end."""
+    monkeypatch.setattr(collector, "READ_INTERVAL", 60.0)
+    one, (first, second, _) = fitted
+    frame = Frame.from_bytes(second.payload)
+    frame["SCAN_Likelihood"] = I3String("bowl 2")
+    log: list[str] = []
+    with collecting(one, lambda url: logging_receives(url, log, lambda: publish(one, one.topics.collected, first))):
+        eventually(lambda: log.count("collected"), lambda found: found > 1, within=30)
+        publish(one, one.topics.scanned, replace(second, payload=frame.to_bytes()))
+    assert backlog(one) == (0, 0)
+    assert len(collected(one)) == 1
 
 
 def test_plan_is_read_for_the_fit_of_a_new_pixel(fitted: tuple[Scan, list[Outgoing]]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from skymap_scanner.broker import Message, Outgoing
+from skymap_scanner.errors import SoftwareMismatchError
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.reconstruction.dummy import Dummy
 from skymap_scanner.reconstruction.protocol import Fit
@@ -17,6 +18,7 @@ from skymap_scanner.roles.fit_validation import FitValidator, RejectedFitError
 from skymap_scanner.roles.producer.planning import ScanSettings, scan_entry
 from skymap_scanner.roles.task_frames import PixelFit, Task, decode_fits, decode_task, fit_frame
 from skymap_scanner.roles.tasks import TaskMaker
+from skymap_scanner.roles.work import WORK_PROPERTY, Work, encode_work
 from skymap_scanner.scan.levels import parse_levels
 from skymap_scanner.scan.pixels import Pixel
 from skymap_scanner.scan.plan import Plan
@@ -208,3 +210,40 @@ def test_missing_tasks_are_those_of_started_pixels_without_a_fit(fits: Fits) -> 
     assert [*pixel_collector.missing(fits.plan)] == [Republication(A, reason, {1}), Republication(B, reason, {0, 1})]
     decide(pixel_collector, [fits.of(A, 1)], fits, [B])
     assert [*pixel_collector.missing(fits.plan)] == []
+
+
+def stated(fits: Fits, seed: int, likelihood: str, **changes: object) -> Message:
+    """Return a fit of the pixel A by a likelihood, from the worker host-1."""
+    message = fits.of(A, seed, likelihood=likelihood, **changes)
+    work = encode_work(Work(worker="host-1", began=1.0, ended=2.0, attempt=1))
+    return replace(message, properties=dict(message.properties) | {WORK_PROPERTY: work})
+
+
+def test_fit_of_another_likelihood_is_rejected_with_its_worker(fits: Fits) -> None:
+    pixel_collector, other = fits.pixel_collector(), stated(fits, 1, "bowl 2", llh=-5.0)
+    decide(pixel_collector, [stated(fits, 0, "bowl 1")], fits)
+    (republished,) = decide(pixel_collector, [other], fits).republications
+    assert (republished.pixel, republished.seeds) == (A, {1})
+    assert republished.reason.startswith("the worker host-1 fits by dummy (bowl 2), the fits before by dummy (bowl 1),")
+    (sent,) = decide(pixel_collector, [stated(fits, 1, "bowl 1")], fits).best_fits
+    assert seeds(sent) == [0]
+
+
+def test_failed_fit_needs_no_likelihood(fits: Fits) -> None:
+    pixel_collector = fits.pixel_collector()
+    failed, fitted = stated(fits, 1, "", llh=math.nan), stated(fits, 0, "bowl 1")
+    for messages in ([failed, fitted], [fitted, failed]):
+        pixel_collector = fits.pixel_collector()
+        (sent,) = decide(pixel_collector, messages, fits).best_fits
+        assert seeds(sent) == [0]
+
+
+def test_stored_best_fits_decide_what_makes_the_map(prepared: PreparedEvent) -> None:
+    fits = Fits(prepared, keep_all_seeds=True)
+    validator = FitValidator(fits.scan)
+    validator.best_fit(stated(fits, 0, "bowl 1"))
+    with pytest.raises(RejectedFitError, match="one map must not be made by both: stop this worker"):
+        validator.fit(stated(fits, 0, "bowl 2"))
+    for payload in (stated(fits, 0, "").payload, stated(fits, 0, "bowl 1").payload + stated(fits, 1, "bowl 2").payload):
+        with pytest.raises(SoftwareMismatchError, match="scan again under another name"):
+            validator.best_fit(fits.message(payload))

@@ -175,6 +175,42 @@ def test_oversized_best_fits_are_skipped(small: Callable[..., Scan]) -> None:
     assert (one.json, one.i3) == (plain.json, plain.i3)
 
 
+def test_fits_of_a_second_reconstruction_do_not_reach_the_map(small: Callable[..., Scan]) -> None:
+    """Its -ln L would win every pixel that it fits."""
+    plain, one = small("plain"), small("one")
+    plain.run(workers=1)
+    other = with_objects(SCAN_Reconstruction=I3String("other"), SCAN_NegLogLikelihood=I3Double(1.0))
+    first: list[str | None] = []
+
+    def other_from_the_second_on(message: Outgoing) -> Outgoing:
+        first.append(message.key)
+        return other(message) if len(first) > 1 else message
+
+    one.opened = corrupting = Corrupting(other_from_the_second_on, times=1)
+    one.run(workers=1)
+    assert (one.json, one.i3) == (plain.json, plain.i3)
+    assert sorted(corrupting.seen.values()) == [1] + [2] * 20
+
+
+def test_restarted_collector_keeps_the_reconstruction_of_stored_best_fits(small: Callable[..., Scan]) -> None:
+    plain, one = small("plain"), small("one")
+    plain.run(workers=1)
+    other = with_objects(SCAN_Likelihood=I3String("bowl 2"), SCAN_NegLogLikelihood=I3Double(1.0))
+    with open_broker(plain.url) as broker, broker.reader(plain.topics.collected) as reader:
+        best = reader.receive(0)
+    with open_broker(plain.url) as broker, broker.reader(plain.topics.scanned) as reader:
+        fits = [Outgoing(fit.payload, fit.key, fit.properties) for fit in iter(lambda: reader.receive(0), None)]
+    assert best is not None
+    with open_broker(one.url) as broker:
+        create_topics(broker, one.topics)
+        with broker.producer(one.topics.collected, "earlier") as earlier:
+            earlier.send(Outgoing(best.payload, best.key, best.properties))
+        with broker.producer(one.topics.scanned, "worker") as worker:
+            worker.send(*(other(fit) for fit in fits if fit.key != best.key))
+    one.run(workers=1)
+    assert (one.json, one.i3) == (plain.json, plain.i3)
+
+
 @pytest.mark.parametrize("kind", ["garbage", "-ln L -1e308", "wrong seed"])
 def test_task_with_only_invalid_fits_is_given_up(
     small: Callable[..., Scan], kind: str, caplog: pytest.LogCaptureFixture

@@ -48,7 +48,7 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
 
     ``key_shared``: several collectors work at the same time, each on the pixels whose keys the broker assigns to it;
     otherwise one works while the others stand by. Raises BrokerError if the broker rejects a request; BrokerUnavailable
-    if it cannot be reached.
+    if it cannot be reached; SoftwareMismatchError if best fits of several reconstructions are stored.
     """
     kind = SubscriptionType.KEY_SHARED if key_shared else SubscriptionType.FAILOVER
     with PlanReader(broker, topics.plan) as plan_reader:
@@ -68,14 +68,16 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
             Republisher(broker, topics, validator) as republisher,
         ):
             while not (complete or stop.requested):
-                fits = pixel_collector.validate(islice(arrived(scanned, WAIT), BATCH))
+                messages = [*islice(arrived(scanned, WAIT), BATCH)]
+                stored: list[PixelFit] = []
+                # The best fits of earlier collectors decide which reconstruction makes the map.
+                if not messages or validator.maker is None or time.monotonic() >= next_read:
+                    stored = [one.fit for one in collected.arrived()]
+                    next_read = time.monotonic() + READ_INTERVAL
+                fits = pixel_collector.validate(messages)
                 plan = plan_reader.plan
                 if not fits or not pixel_collector.known(fits, plan):
                     plan_reader.update()
-                stored: list[PixelFit] = []
-                if not fits or time.monotonic() >= next_read:
-                    stored = [one.fit for one in collected.arrived()]
-                    next_read = time.monotonic() + READ_INTERVAL
                 decision = pixel_collector.decide(fits, plan, stored)
                 if decision.best_fits:
                     best_fits.send(*decision.best_fits)  # stored first …

@@ -211,10 +211,17 @@ def _with_rule(result: ScanResult, statements: Statements, deltas: Sequence[floa
         np.array([loss.position for loss in stated.losses]).reshape(-1, 3),
         np.array([loss.energy for loss in stated.losses]),
     )
-    rule = choose_rule(shipped_calibrations(), stated.likelihood, topology, best.energy_total)
+    reconstruction, likelihood = stated.maker
+    rule = choose_rule(shipped_calibrations(), likelihood, topology, best.energy_total)
     if deltas is not None:
-        rule = rule_of_event(deltas, stated.likelihood, rule)
-    described = replace(result.metadata, likelihood=stated.likelihood, topology=topology or "", rule=rule)
+        rule = rule_of_event(deltas, likelihood, rule)
+    described = replace(
+        result.metadata,
+        reconstruction=reconstruction or result.metadata.reconstruction,  # workers may have another than the plan
+        likelihood=likelihood,
+        topology=topology or "",
+        rule=rule,
+    )
     return replace(result, metadata=described)
 
 
