@@ -17,7 +17,7 @@ from skymap_scanner.errors import I3Error
 from skymap_scanner.i3 import BitMask, I3SuperDSTTrigger, OMKey, catalogue, reference
 from skymap_scanner.i3.archive import TruncatedError, encode_text
 from skymap_scanner.i3.catalogue import CATALOGUE
-from skymap_scanner.i3.delta_compression import DeltaCompressed
+from skymap_scanner.i3.delta_compression import MAX_SAMPLES, DeltaCompressed
 from skymap_scanner.i3.layouts.basic_layouts import POSITION
 from skymap_scanner.i3.layouts.containers import (
     COUNT,
@@ -84,7 +84,7 @@ def words(itemsize: int) -> st.SearchStrategy[bytes]:
 
 
 def waveforms() -> st.SearchStrategy[DeltaCompressed]:
-    return st.builds(DeltaCompressed, arrays(np.dtype("<u4")), st.integers(0, 2**32 - 1))
+    return st.builds(DeltaCompressed, arrays(np.dtype("<u4")), st.integers(0, MAX_SAMPLES))
 
 
 def trees(item: Layout) -> st.SearchStrategy[tuple[Node, ...]]:

@@ -12,8 +12,9 @@ from skymap_scanner import i3
 from skymap_scanner.errors import I3Error
 from skymap_scanner.i3 import BitMask, DeltaCompressed, Frame, I3SuperDSTTrigger, Node, OMKey, archive
 from skymap_scanner.i3.archive import Reader, Writer
+from skymap_scanner.i3.layouts import containers
 from skymap_scanner.i3.layouts.basic_layouts import F64, OMKEY, PARTICLE
-from skymap_scanner.i3.layouts.containers import WAVEFORMS, CountedTree, LinkedTree
+from skymap_scanner.i3.layouts.containers import WAVEFORM, WAVEFORMS, CountedTree, LinkedTree
 from skymap_scanner.i3.layouts.primitives import TEXT, Class, Dictionary, Items, Layout, Records
 from skymap_scanner.i3.layouts.pulse_layouts import BIT_MASK, RECO_PULSE, TRIGGER_LIST
 
@@ -29,7 +30,6 @@ OLD_PULSES = Records(
     ),
     "pulses",
 )
-WAVEFORM = DeltaCompressed(np.zeros(0, "<u4"), 0)
 
 #: Layouts, and values with three elements.
 COLLECTIONS: dict[str, tuple[Layout, Any]] = {
@@ -40,7 +40,7 @@ COLLECTIONS: dict[str, tuple[Layout, Any]] = {
     "counted tree": (CountedTree(PARTICLE), NODES),
     "linked tree": (LinkedTree(PARTICLE), NODES),
     "triggers": (TRIGGER_LIST, (I3SuperDSTTrigger(1, 2, 3),) * 3),
-    "waveforms": (WAVEFORMS, (WAVEFORM,) * 3),
+    "waveforms": (WAVEFORMS, (DeltaCompressed(),) * 3),
 }
 
 
@@ -68,6 +68,23 @@ def test_records_are_limited_where_they_are_no_array(monkeypatch: pytest.MonkeyP
     assert len(current.read(Reader(written(current, many)))) == 3000
     with pytest.raises(I3Error, match="more than the 2 elements"):
         current.read(Reader(written(OLD_PULSES, PULSES)))
+
+
+@pytest.mark.parametrize(("layout", "waveforms"), [(WAVEFORM, 1), (WAVEFORMS, 3)])
+def test_samples_of_waveforms_are_limited(layout: Layout, waveforms: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A word of zeros holds up to 32 samples, so a launch of many is made from little."""
+
+    def read(samples: int) -> Any:
+        value = DeltaCompressed(np.zeros(samples // 32, "<u4"), samples)
+        return layout.read(Reader(written(layout, value if layout is WAVEFORM else (value,) * waveforms)))
+
+    read(65536)
+    with pytest.raises(I3Error, match="a waveform of 10000000 samples: at most 65536 are read"):
+        read(10_000_000)
+    monkeypatch.setattr(containers, "MAX_OBJECT_SAMPLES", 100 * waveforms)
+    read(100)
+    with pytest.raises(I3Error, match=f"a waveform of 101 samples: .*and {100 * waveforms} of all waveforms"):
+        read(101)
 
 
 def test_elements_of_all_objects_of_a_frame_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:

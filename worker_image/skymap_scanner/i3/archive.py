@@ -57,10 +57,10 @@ class Reader:
 
     ``classes`` maps each class met to its (tracking, version); ``objects`` holds every tracked object so far as
     (class, value), by its id; ``numbers`` has the ids of the classes that pointers led to. ``elements`` counts the
-    elements read, from those of the frame's other archives on.
+    elements read, from those of the frame's other archives on, ``samples`` those of compressed waveforms.
     """
 
-    __slots__ = ("classes", "data", "elements", "numbers", "objects", "position", "repeated")
+    __slots__ = ("classes", "data", "elements", "numbers", "objects", "position", "repeated", "samples")
 
     def __init__(self, data: bytes, position: int = 0, elements: int = 0) -> None:
         self.data = data
@@ -70,6 +70,7 @@ class Reader:
         self.numbers: dict[Hashable, int] = {}
         self.repeated = 0
         self.elements = elements
+        self.samples = 0
 
     def error(self, message: str, offset: int | None = None) -> I3Error:
         """Return an error with its offset, by default the current position."""

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from skymap_scanner.errors import I3Error
 
+#: Most samples of a waveform, of which real ones have 256, and of all waveforms of an object: zeros are 32 in a word.
+MAX_SAMPLES: Final = 1 << 16
+MAX_OBJECT_SAMPLES: Final = 1 << 25
 #: The widths of a difference (bits), and which comes first.
 _WIDTHS: Final = (1, 2, 3, 6, 11, 20, 31)
 _FIRST: Final = 2

@@ -12,6 +12,7 @@ import numpy as np
 
 from skymap_scanner.i3.archive import MAX_ELEMENTS
 from skymap_scanner.i3.catalogue import CATALOGUE
+from skymap_scanner.i3.delta_compression import MAX_OBJECT_SAMPLES, MAX_SAMPLES
 from skymap_scanner.i3.frame import MAX_OBJECTS
 from skymap_scanner.i3.layouts.containers import (
     COUNT,
@@ -79,6 +80,8 @@ Every fault of a file raises `I3Error`, with file, frame number (from 0), key, a
 | elements of its vectors, maps and trees that are decoded, except arrays | {MAX_ELEMENTS:,} |
 | window of a zstd stream | 128 MiB |
 | memory of an xz stream | 256 MiB |
+| samples of a compressed waveform | {MAX_SAMPLES:,} |
+| samples of all those of an object | {MAX_OBJECT_SAMPLES:,} |
 | pulses under a key, DOMs without pulses included | {MAX_PULSES:,} |
 | pulses of all maps made of others that a key leads to, together | {MAX_MADE:,} |
 | maps of pulses made of one another | {MAX_DEPTH} |

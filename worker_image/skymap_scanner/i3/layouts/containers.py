@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymap_scanner.i3.archive import I16, U32, Reader, UndescribedError, Writer, decode_text
-from skymap_scanner.i3.delta_compression import DeltaCompressed
+from skymap_scanner.i3.delta_compression import MAX_OBJECT_SAMPLES, MAX_SAMPLES, DeltaCompressed
 from skymap_scanner.i3.layouts.primitives import Array, Class, Layout, Plain
 
 #: Size of a vector or matrix, written without its elements.
@@ -308,7 +308,17 @@ _WAVEFORMS: Final = "std::vector<std::vector<unsigned int>>"
 
 def _read_waveform(reader: Reader) -> DeltaCompressed:
     words = _WORDS.read(reader)
-    return DeltaCompressed(words, reader.number(U32))
+    return DeltaCompressed(words, _read_samples(reader))
+
+
+def _read_samples(reader: Reader) -> int:
+    start = reader.position
+    samples: int = reader.number(U32)
+    reader.samples += samples
+    if samples > MAX_SAMPLES or reader.samples > MAX_OBJECT_SAMPLES:
+        limits = f"at most {MAX_SAMPLES} are read, and {MAX_OBJECT_SAMPLES} of all waveforms of an object"
+        raise reader.error(f"a waveform of {samples} samples: {limits}", start)
+    return samples
 
 
 def _write_waveform(writer: Writer, value: DeltaCompressed) -> None:
@@ -319,7 +329,7 @@ def _write_waveform(writer: Writer, value: DeltaCompressed) -> None:
 def _read_waveforms(reader: Reader) -> tuple[DeltaCompressed, ...]:
     reader.preamble(_WAVEFORMS, 0)
     words = [_WORDS.read(reader) for _ in range(reader.allow(reader.count()))]
-    return tuple([DeltaCompressed(each, reader.number(U32)) for each in words])
+    return tuple([DeltaCompressed(each, _read_samples(reader)) for each in words])
 
 
 def _write_waveforms(writer: Writer, value: Sequence[DeltaCompressed]) -> None:
