@@ -15,7 +15,7 @@ from skymap_scanner import i3
 from skymap_scanner.cli import convert, show
 from skymap_scanner.errors import I3Error, InputError, SkymapError
 from skymap_scanner.i3 import catalogue
-from skymap_scanner.i3.text import to_plain, to_text
+from skymap_scanner.i3.text import object_to_plain, to_plain, to_text
 
 
 @pytest.fixture
@@ -125,6 +125,16 @@ def test_show_recovers_frames_before_the_damage(file: Path, tmp_path: Path) -> N
     cut.write_bytes(b"".join(frame.to_bytes() for frame in i3.read_frames(file))[:-1])
     assert isinstance(error(show.command, cut), I3Error)
     assert output(show.command, cut, "--recover").startswith("Frame 0")
+
+
+def test_error_without_an_offset_is_shown_alone() -> None:
+    frame = i3.Frame("P")
+    frame["Pulses"] = i3.I3SuperDST(b"", b"\1\0", (b"",) * 4, b"")
+    frame["Damaged"] = i3.I3Int(1)
+    frame.put_blob("Damaged", "int", frame.blob("Damaged")[:-1])
+    errors = [object_to_plain(frame, key)["error"] for key in frame]
+    assert errors[0] == "offset 25: 4 bytes expected, only 3 are left"
+    assert errors[1] == "the I3SuperDST is damaged: its charge stamps end before its readouts do"
 
 
 def test_every_object_has_text_and_json(shared: Path) -> None:

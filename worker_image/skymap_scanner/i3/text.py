@@ -33,7 +33,8 @@ def object_to_plain(frame: Frame, key: str) -> dict[str, Any]:
     try:
         return described | {"value": to_plain(frame[key])}
     except I3Error as error:
-        return described | {"error": f"offset {error.offset}: {error.message}"}  # file, frame and key stand beside it
+        where = "" if error.offset is None else f"offset {error.offset}: "  # file, frame and key stand beside it
+        return described | {"error": where + error.message}
 
 
 @singledispatch
