@@ -31,7 +31,7 @@ def write_report(records: Records, settings: Mapping[str, Any], folder: Path, ra
         [
             *_head(settings),
             *_table(records, kinds, {kind: limits[found] for kind, found in places.items()}),
-            *_tables_by_light(fitted, limits),
+            *_tables_by_light(records, fitted, limits),
             "",
             *_ranges(fitted, range_events),
             "",
@@ -64,7 +64,7 @@ def _head(settings: Mapping[str, Any]) -> list[str]:
     return ["# Calibration of the contours", "", text, ""]
 
 
-def _tables_by_light(fitted: Records, limits: NDArray[np.float64]) -> list[str]:
+def _tables_by_light(records: Records, fitted: Records, limits: NDArray[np.float64]) -> list[str]:
     """Return the table of each light, where the events have both."""
     lines = []
     lights = sorted({record["light"] for record in fitted})
@@ -74,7 +74,8 @@ def _tables_by_light(fitted: Records, limits: NDArray[np.float64]) -> list[str]:
         }
         kinds = {kind: [fitted[n] for n in found] for kind, found in places.items() if found}
         lines += ["", f"{light.capitalize()} light alone:", ""]
-        lines += _table(list(fitted), kinds, {kind: limits[places[kind]] for kind in kinds})
+        of_light = [record for record in records if record.get("light") == light]
+        lines += _table(of_light, kinds, {kind: limits[places[kind]] for kind in kinds})
     return lines
 
 

@@ -43,7 +43,7 @@ def _failed(records: Records) -> list[str]:
 
 def _head(settings: Mapping[str, Any]) -> list[str]:
     low, high = settings["energies"]
-    seeds = f"seeds a pixel: {settings['seeds']} up to nside 8, then {settings['warm_seeds']}"
+    seeds = f"seeds a pixel: {settings['seeds']} in the first level, then {settings['warm_seeds']}"
     physics = "each in its own ice" if settings["varied"] else "in the ice of the fit"
     text = (
         f"Simulated events from seed {settings['seed']}: {low:g} to {high:g} GeV, even in the logarithm; vertex even "

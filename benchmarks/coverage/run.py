@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1, help="all events follow from it")
     parser.add_argument("--energies", type=float, nargs=2, default=(3e4, 1e6), metavar=("LOW", "HIGH"), help="GeV")
     parser.add_argument("--levels", default="4:0 8:12 32:6 128:6 512:4", help="as of the scanner")
-    parser.add_argument("--seeds", type=int, default=1, help="seeds a pixel in levels up to nside 8")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds a pixel in the first level")
     parser.add_argument("--warm-seeds", type=int, default=2, help="seeds a pixel in finer levels")
     parser.add_argument("--ice", default="spice_mie", help="of the fit, and of the simulation unless it is varied")
     parser.add_argument("--light", choices=get_args(Light), default="table", help="of the simulation")

@@ -1,8 +1,8 @@
 """One event: simulate it, scan the sky for it in this process, and return how far the best fit is from the truth.
 
 The scan is that of the roles (levels, parents, seeds around the parent's best, best of the seeds), reduced: fewer
-pixels and seeds than the default, so that an event costs about a minute. Levels up to ``COLD_NSIDE`` start from the
-event's vertex, the finer ones from the best fit of the parent pixel, as in the default scan.
+pixels and seeds than the default, so that an event costs about a minute. The first level starts from the event's
+vertex, the finer ones from the best fit of the parent pixel.
 """
 
 from __future__ import annotations
@@ -30,13 +30,10 @@ from skymap_scanner.scan.levels import Level, first_pixels
 from skymap_scanner.scan.pixels import Pixel, centres, parent
 from skymap_scanner.scan.refinement import refine
 
-#: The first level of the default scan: no fit of a coarser pixel is near enough to start from.
-COLD_NSIDE = 8
-
 
 @dataclass(frozen=True)
 class ScanShape:
-    """How to scan: levels as of ``--levels``, and how many seeds in those that start cold, and in the others.
+    """How to scan: levels as of ``--levels``; seeds a pixel in the first, which starts cold, and in the others.
 
     ``ice``: of the fit. ``physics``: of the simulation.
     """
@@ -125,7 +122,7 @@ def scan(fitter: EventFitter, prepared: PreparedEvent, shape: ScanShape) -> tupl
     level_before: dict[Pixel, float] = {}
     for level in shape.levels:
         pixels = refine(level_before, level) if level_before else first_pixels(level, None, None)
-        warm = bool(level_before) and level.nside > COLD_NSIDE
+        warm = bool(level_before)
         coarser = next(iter(level_before)).nside if level_before else 0
         seeds = shape.warm_seeds if warm else shape.seeds
         ra, dec = centres(pixels)

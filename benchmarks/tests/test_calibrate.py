@@ -25,12 +25,13 @@ from hypothesis import strategies as st
 from skymap_scanner.detector.coordinates import detector_to_equatorial
 from skymap_scanner.errors import ReconstructionError
 from skymap_scanner.event.model import PreparedEvent, Topology
+from skymap_scanner.healpix import pixel_count
 from skymap_scanner.i3 import FitStatus
 from skymap_scanner.reconstruction.dummy import Dummy
 from skymap_scanner.reconstruction.protocol import EventFitter, Fit, Located, Start, failed_fit
 from skymap_scanner.results.calibration import choose_rule, read_calibration
 from skymap_scanner.results.rule import WILKS
-from skymap_scanner.scan.levels import parse_levels
+from skymap_scanner.scan.levels import DEFAULT_LEVELS, parse_levels
 
 ENERGIES = (1e5, 1e6)
 
@@ -192,12 +193,15 @@ def test_each_light_has_its_own_coverage(tmp_path: Path) -> None:
         for light, first, deltas in (("table", 0, np.linspace(0, 1, 60)), ("propagated", 100, np.linspace(2, 9, 60)))
         for n, delta in enumerate(deltas.tolist(), start=first)
     ]
+    events.append({"key": "track-200", "topology": "track", "light": "propagated", "failed": "no light"})
     settings = {"seed": 1, "energies": [3e4, 1e6], "physics": {"varied": True, "light": "both"}}
     settings |= {"reconstruction": "millipede", "parameters": {}, "candidates": 2, "coarse_nside": 1}
     text = write_calibration_report(events, settings, tmp_path)
     inside = [line for line in text.splitlines() if line.startswith("| truth in the 90% region, calibrated")]
     assert [line.split("|")[2].split()[0] for line in inside] == ["97%", "93%", "100%"]
     assert "Table light alone" in text
+    failed = [line for line in text.splitlines() if line.startswith("| events, and those without a fit")]
+    assert [line.split("|")[2].strip() for line in failed] == ["120, 1", "60, 1", "60, 0"]
 
 
 def test_nominal_physics_is_that_of_the_fit() -> None:
@@ -277,6 +281,26 @@ def test_scanned_record_has_both_kinds_of_regions(monkeypatch: pytest.MonkeyPatc
     text = write_report([json.loads(json.dumps(found))], settings | {"varied": True, "light": "table"}, tmp_path)
     assert "each in its own ice" in text
     assert "| regions that are calibrated | 100%" in text
+
+
+def test_only_the_first_level_starts_cold() -> None:
+    @dataclass
+    class Watched:
+        inner: EventFitter
+        starts: list[Start]
+
+        def fit(self, start: Start) -> Fit:
+            self.starts.append(start)
+            return self.inner.fit(start)
+
+    (case,) = make_cases(0, 1, 7, ENERGIES)
+    prepared, _, _ = draw_event(case, Physics(varied=False))
+    levels = [replace(level, parents=2) for level in parse_levels(DEFAULT_LEVELS)[:4]]
+    fitter = Watched(Dummy(ra=200.0, dec=20.0).set_up(prepared), [])
+    bests, fits = scan.scan(fitter, prepared, ScanShape(levels, 1, 2, "spice_mie", Physics(varied=False)))
+    first = pixel_count(levels[0].nside)
+    assert [start.warm for start in fitter.starts] == [False] * first + [True] * (fits - first)
+    assert {pixel.nside for pixel in bests} == {level.nside for level in levels}
 
 
 def made(records: list[dict[str, Any]], range_events: int = 100, **settings: Any) -> Any:
