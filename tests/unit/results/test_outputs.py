@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -165,6 +167,26 @@ def test_plot_command_rejects_other_files_in_one_line(tmp_path):
     assert done.returncode == 1
     assert f"{path}: not JSON" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_maps_do_not_depend_on_vector_instructions(track, tmp_path):
+    """numpy has other functions for AVX-512, whose last bits differ."""
+    found = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+    wide = [name for name in found if "AVX512" in name or name == "X86_V4"]
+    if not wide:
+        pytest.skip("numpy has one kind of functions for this processor")
+    formats = ("json", "npz", "fits", "flat-fits")
+    (scanned, *_) = here = write_results(track, tmp_path / "here", formats)
+    code = (
+        "import sys; from pathlib import Path; from skymap_scanner.results import write_results; "
+        "from skymap_scanner.results.result import result_from_json; "
+        "write_results(result_from_json(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2]), sys.argv[3:])"
+    )
+    environment = os.environ | {"NPY_DISABLE_CPU_FEATURES": " ".join(wide)}
+    subprocess.run([sys.executable, "-c", code, scanned, tmp_path / "there", *formats], env=environment, check=True)
+    for path in here:
+        assert (tmp_path / "there" / path.name).read_bytes() == path.read_bytes(), path.name
+    assert len(here) == 4
 
 
 def test_documentation_names_every_file_and_format():

@@ -8,6 +8,7 @@ one, still counts there. Sky that no fitted pixel covers has probability density
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -136,7 +137,7 @@ def multi_order_map(result: ScanResult, rule: ContourRule = WILKS) -> MultiOrder
     ra, dec = np.degrees(healpix.pixel_to_radec(nside, pixels["index"]))
     best = _best_fit(pixels, nside)
 
-    weight = np.append(np.exp(-(pixels["llh"] - best.llh) / rule.scale), 0.0)[owner]
+    weight = np.append(_exp(-(pixels["llh"] - best.llh) / rule.scale), 0.0)[owner]
     density = weight / np.sum(weight * pixel_area(2.0**order))
     by_uniq = np.argsort(nested_to_uniq(order, ipix))
     return MultiOrderMap(
@@ -152,6 +153,11 @@ def multi_order_map(result: ScanResult, rule: ContourRule = WILKS) -> MultiOrder
         rule=rule,
         replaced=lowest if lowest.llh < best.llh else None,
     )
+
+
+def _exp(exponent: Floats) -> Floats:
+    """Return e to the power of each; not by numpy, whose exp depends on the processor in the last bit."""
+    return np.array([math.exp(one) for one in exponent.tolist()])
 
 
 def _best_fit(pixels: NDArray[Any], nside: Integers) -> BestFit:

@@ -95,7 +95,8 @@ def _may_hold(probability: float, value: Floats, reach: Floats, group: Integers)
     takes to hold the share by the values at the centres, which counts where the posterior has longer tails than a
     Gaussian.
     """
-    weight = np.exp(value.min() - value)
+    lowest = float(value.min())
+    weight = np.array([math.exp(lowest - one) for one in value.tolist()])  # numpy's exp depends on the processor
     held = np.cumsum(weight) / weight.sum()
     before = np.concatenate([[0.0], held[:-1]])
     limit = value.min() - math.log1p(-probability)
