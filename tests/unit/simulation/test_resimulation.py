@@ -170,6 +170,30 @@ def test_failed_fits_have_their_reason(original: PreparedEvent, monkeypatch: pyt
     assert reason == "re-simulation: the event cannot be fitted at its best direction: no start"
 
 
+def test_simulated_event_that_cannot_be_set_up_is_a_failed_fit(original: PreparedEvent) -> None:
+    class OnlyTheOriginal(Fitters):
+        def set_up(self, event: PreparedEvent) -> Fitter:
+            if self.events:
+                raise ReconstructionError("nothing is left to fit")
+            return super().set_up(event)
+
+    fit = Resimulations(OnlyTheOriginal(), "test", original).fit(START)
+    assert fit.reason == "re-simulation: nothing is left to fit"
+
+
+@pytest.mark.parametrize("method", ["fit", "locate"])
+def test_fault_of_the_machine_is_no_failed_fit(
+    original: PreparedEvent, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    def broken(*_: object) -> Fit:
+        raise ReconstructionError("the kernels cannot be read")
+
+    resimulations = Resimulations(Fitters(), "test", original)
+    monkeypatch.setattr(Fitter, method, broken)
+    with pytest.raises(ReconstructionError, match="the kernels cannot be read"):
+        resimulations.fit(START)
+
+
 def test_reconstruction_that_cannot_locate_is_named(original: PreparedEvent) -> None:
     with pytest.raises(ReconstructionError, match="reconstruction 'dummy' cannot fit a direction"):
         Resimulations(Dummy(), "dummy", original)

@@ -27,7 +27,7 @@ from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.event.preparation import prepare
 from skymap_scanner.i3 import FitStatus
 from skymap_scanner.reconstruction.locate import as_locator, locate
-from skymap_scanner.reconstruction.protocol import Fit, Located, Reconstruction, Start, failed_fit
+from skymap_scanner.reconstruction.protocol import Fit, Located, Locator, Reconstruction, Start, failed_fit
 from skymap_scanner.simulation.losses import Losses
 from skymap_scanner.simulation.simulate import resimulate
 from skymap_scanner.simulation.truth import Truth
@@ -69,15 +69,16 @@ class Resimulations:
 
         The result's -ln L is that at the true direction above that of the best fit, at least 0. Its direction and
         vertex are those of the start, its energies and topology those of the best fit; it has no losses. A
-        re-simulation that cannot be made or fitted is a failed fit with the reason.
+        re-simulation that cannot be made or fitted is a failed fit with the reason. Raises ReconstructionError if the
+        reconstruction cannot run on this machine: another one may succeed.
         """
         try:
             hypothesis = self._hypothesis(replace(start, number=0))
             event = draw_event(hypothesis.truth, self._event, _seed_of(self._event, start), start.number)
-            fitter = as_locator(self._reconstruction.set_up(event), self._name)
+            fitter = self._set_up(event)
             truth = hypothesis.truth
             located, at_truth = locate(fitter, event, (truth.zenith, truth.azimuth), hypothesis.around, CANDIDATES)
-        except (InputError, ReconstructionError) as error:
+        except InputError as error:
             return failed_fit(start, FitStatus.GeneralFailure, f"re-simulation: {error}")
         best = located.fit
         if math.isnan(best.llh) or math.isnan(at_truth.llh):
@@ -92,6 +93,13 @@ class Resimulations:
             time=start.time,
             losses=(),
         )
+
+    def _set_up(self, event: PreparedEvent) -> Locator:
+        """Return what fits a simulated event; raises InputError if it cannot be fitted."""
+        try:
+            return as_locator(self._reconstruction.set_up(event), self._name)
+        except ReconstructionError as error:  # for this event alone: the original one was set up on this machine
+            raise InputError(str(error)) from error
 
     def _fit_hypothesis(self, start: Start) -> _Hypothesis:
         fit = self._fitter.fit(start)
