@@ -179,6 +179,18 @@ def test_number_of_compared_sub_events_is_limited(physics: Physics, monkeypatch:
     assert chosen(choose(iter(events), EventSelection.parse("1/2/3"))) == "1/2/InIceSplit/3"
 
 
+def test_size_of_compared_frames_is_limited(physics: Physics, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = [physics(number) for number in range(4)]
+    size = sum(len(frame.blob(key)) for frame in (events[0]["Q"], events[0]["P"]) for key in frame)
+    monkeypatch.setattr(selection, "MAX_COMPARED_BYTES", 4 * size)
+    assert chosen(choose(iter(events))) == "1/2/InIceSplit/0"
+    monkeypatch.setattr(selection, "MAX_COMPARED_BYTES", 3 * size)
+    with pytest.raises(InputError, match=r"MiB of frames .* --select RUN/EVENT/STREAM/SUB"):
+        choose(iter(events))
+    monkeypatch.setattr(selection, "MAX_COMPARED_BYTES", 0)
+    assert chosen(choose(iter(events[:1]))) == "1/2/InIceSplit/0"
+
+
 def test_choice_is_logged_with_the_file(tmp_path: Path, physics: Physics, caplog: pytest.LogCaptureFixture) -> None:
     few, many = physics(0, 1.0), physics(1, 9.0)
     (tmp_path / "two.i3.gz").write_bytes(

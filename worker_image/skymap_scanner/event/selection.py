@@ -20,8 +20,9 @@ from skymap_scanner.i3 import Frame, I3EventHeader
 #: The stop under which a scan stores the event's P frame: its pixels' frames are P frames.
 STORED_PHYSICS = "p"
 
-#: Most P frames of one file whose light is compared; a splitter makes a handful of a readout.
-MAX_COMPARED = 1000
+#: Most P frames of one file whose light is compared, a splitter makes a handful of a readout; and most bytes that they
+#: and their Q frames have, each P frame counted with its own: pulses of the Q frame are unpacked for every P frame.
+MAX_COMPARED, MAX_COMPARED_BYTES = 1000, 1 << 27
 #: Most events that a message lists.
 _LISTED = 10
 
@@ -119,7 +120,7 @@ class _Search:
         self.dark: _Candidate | None = None  # the best of the events before, which have no light
         self.passed = 0  # number of these events
         self.lit: list[tuple[SubEvent | None, float]] = []  # sub-events of the newest event that have light
-        self.compared = 0
+        self.compared = self.compared_bytes = 0
         self.known: dict[str, None] = {}
         self._event: tuple[int, int] | None = None
 
@@ -155,9 +156,13 @@ class _Search:
         series = find_series(frames, self.pulse_series)
         if series is not None:
             self.compared += 1
-            if self.compared > MAX_COMPARED:
+            self.compared_bytes += sum(_size(frame) for stop, frame in frames.items() if stop in "QP")
+            most = f"{MAX_COMPARED} physics frames" if self.compared > MAX_COMPARED else ""
+            if self.compared > 1 and self.compared_bytes > MAX_COMPARED_BYTES:
+                most = f"{MAX_COMPARED_BYTES >> 20} MiB of frames"
+            if most:
                 raise InputError(
-                    f"more than {MAX_COMPARED} physics frames with {series} would have to be compared: name one with "
+                    f"more than {most} with {series} would have to be compared: name one event with "
                     "--select RUN/EVENT/STREAM/SUB (event.select of a SkymapScan)"
                 )
         light = 0.0 if series is None else light_in_ice(frames, series)
@@ -166,6 +171,10 @@ class _Search:
             self.lit.append((number, light))
         if self.best is None or candidate.rank > self.best.rank:
             self.best = candidate
+
+
+def _size(frame: Frame) -> int:
+    return sum(len(frame.blob(key)) for key in frame)
 
 
 def choose(
@@ -180,7 +189,7 @@ def choose(
     Raises
     ------
     InputError
-        When there is no such event, or more than ``MAX_COMPARED`` to compare.
+        When there is no such event, or more than ``MAX_COMPARED`` or ``MAX_COMPARED_BYTES`` to compare.
     I3Error
         When a frame or the pulses of a sub-event that may be meant are damaged. Damage behind an event with light is
         only noted.
