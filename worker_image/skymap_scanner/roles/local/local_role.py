@@ -47,6 +47,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 #: Run time (s) after which the next back-off is the first again.
 RESET_AFTER = 60.0
 
+#: Time for a killed process to disappear (s): a busy machine needs some, and one in an unkillable wait never does.
+KILL_TIMEOUT = 10.0
+
 #: Errors of a role that `run` passes on as they are, by their exit codes.
 ERRORS: dict[int, type[SkymapError]] = {
     ExitCode.OTHER_SOFTWARE: SoftwareMismatchError,
@@ -184,7 +187,10 @@ class LocalRole:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(timeout)
+            try:
+                self._process.wait(KILL_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                log.warning("%s does not end, %g s after it was killed", self.name, KILL_TIMEOUT)
 
     def _handle_failure(self, code: int) -> None:
         now = time.monotonic()
