@@ -170,11 +170,9 @@ def test_plot_command_rejects_other_files_in_one_line(tmp_path):
 
 
 def test_maps_do_not_depend_on_vector_instructions(track, tmp_path):
-    """numpy has other functions for AVX-512, whose last bits differ."""
-    found = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+    """numpy has other functions for AVX-512, whose last bits differ; without AVX-512 it has these alone."""
+    found = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
     wide = [name for name in found if "AVX512" in name or name == "X86_V4"]
-    if not wide:
-        pytest.skip("numpy has one kind of functions for this processor")
     formats = ("json", "npz", "fits", "flat-fits")
     (scanned, *_) = here = write_results(track, tmp_path / "here", formats)
     code = (
