@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -115,7 +116,7 @@ def draw_event(case: Case, physics: Physics) -> tuple[PreparedEvent, Truth, int]
 
 
 def set_up(reconstruction: Reconstruction, event: PreparedEvent) -> EventFitter:
-    """Return the fitter of the event.
+    """Set up the fits of an event.
 
     Raises EventError if the reconstruction cannot fit this event, ReconstructionError if not even the demo event: then
     the settings or this machine are at fault.
@@ -127,7 +128,28 @@ def set_up(reconstruction: Reconstruction, event: PreparedEvent) -> EventFitter:
         raise EventError(str(error)) from error
 
 
+def drawn_record(case: Case, prepared: PreparedEvent, truth: Truth, attempts: int) -> dict[str, Any]:
+    """Return the part of an event's record that says what was simulated (degrees, GeV, m, PE)."""
+    return {
+        "key": case.key,
+        "topology": case.topology,
+        "seed": prepared.header.event_id,
+        "not_triggered": attempts,
+        "energy": truth.energy,
+        "deposited": float(truth.losses.energy.sum()),
+        "ice": truth.ice,
+        "light": truth.light,
+        "variation": truth.variation.as_dict(),
+        "ra": truth.ra,
+        "dec": truth.dec,
+        "zenith": math.degrees(truth.zenith),
+        "vertex": list(truth.vertex),
+        "charge": float(prepared.pulses.charge.sum()),
+        "doms": len(list(prepared.pulses.doms())),
+    }
+
+
 def failed_record(case: Case, physics: Physics, reason: str) -> dict[str, Any]:
-    """Return the record of an event that could not be drawn or set up."""
+    """Return the record of an event without a fit, with the reason."""
     light = physics.light_of(case.number)
     return {"key": case.key, "topology": case.topology, "light": light, "failed": reason, "cpu": 0.0}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from benchmarks.coverage.events import Case, EventError, Physics, draw_event, failed_record, set_up
+from benchmarks.coverage.events import Case, EventError, Physics, draw_event, drawn_record, failed_record, set_up
 from benchmarks.coverage.scan import fit_topology
 
 from skymap_scanner.detector.coordinates import angular_separation, equatorial_to_detector
@@ -54,21 +54,7 @@ def locate_case(case: Case, settings: LocateSettings) -> dict[str, Any]:
         fitter = as_locator(set_up(reconstruction, prepared), settings.reconstruction)
     except EventError as error:
         return failed_record(case, settings.physics, str(error))
-    record = {
-        "key": case.key,
-        "topology": case.topology,
-        "seed": prepared.header.event_id,
-        "not_triggered": attempts,
-        "ice": truth.ice,
-        "light": truth.light,
-        "variation": truth.variation.as_dict(),
-        "energy": truth.energy,
-        "deposited": float(truth.losses.energy.sum()),
-        "zenith": math.degrees(truth.zenith),
-        "vertex": list(truth.vertex),
-        "charge": float(prepared.pulses.charge.sum()),
-        "doms": len(list(prepared.pulses.doms())),
-    }
+    record = drawn_record(case, prepared, truth, attempts)
     ra, dec = centres(first_pixels(Level(settings.coarse_nside, 0), None, None))
     zenith, azimuth = equatorial_to_detector(ra, dec, prepared.mjd)
     coarse = zip(zenith.tolist(), azimuth.tolist(), strict=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from benchmarks.coverage.events import Case, EventError, Physics, draw_event, failed_record, set_up
+from benchmarks.coverage.events import Case, EventError, Physics, draw_event, drawn_record, failed_record, set_up
 
 from skymap_scanner.detector.coordinates import angular_separation, equatorial_to_detector
 from skymap_scanner.event.model import PreparedEvent, Topology
@@ -29,11 +29,12 @@ from skymap_scanner.results.skymap import multi_order_map
 from skymap_scanner.scan.levels import Level, first_pixels
 from skymap_scanner.scan.pixels import Pixel, centres, parent
 from skymap_scanner.scan.refinement import refine
+from skymap_scanner.simulation import Truth
 
 
 @dataclass(frozen=True)
 class ScanShape:
-    """How to scan: levels as of ``--levels``; seeds a pixel in the first, which starts cold, and in the others.
+    """How to scan: the levels, and the seeds per pixel in the first one, which starts cold, and in the others.
 
     ``ice``: of the fit. ``physics``: of the simulation.
     """
@@ -65,34 +66,12 @@ def run_case(case: Case, shape: ScanShape) -> dict[str, Any]:
     best = multi_order_map(result).best
     nearest = done[Pixel(best.nside, best.index)]
     rule = choose_rule(shipped_calibrations(), nearest.likelihood, fit_topology(nearest), nearest.energy_total)
-    # The likelihood at the truth itself: a fit of that direction, from the seeds and from the best fit.
-    direction = truth.zenith, truth.azimuth
-    at_truth = min(
-        (
-            fit_direction(fitter, direction, prepared.vertex.tolist(), prepared.vertex_time, shape.seeds),
-            fit_direction(fitter, direction, nearest.position, nearest.time, SEEDS, warm=True),
-        ),
-        key=lowest_llh,
-    )
+    at_truth = _fit_truth(fitter, prepared, truth, nearest, shape.seeds)
     if math.isnan(at_truth.llh):
         return failed_record(case, shape.physics, f"no fit at the true direction: {at_truth.reason}")
     regions = contours(multi_order_map(result, rule))
     error = angular_separation(*(math.radians(x) for x in (best.ra, best.dec, truth.ra, truth.dec)))
-    return {
-        "key": case.key,
-        "topology": case.topology,
-        "seed": prepared.header.event_id,
-        "not_triggered": attempts,
-        "energy": truth.energy,
-        "deposited": float(truth.losses.energy.sum()),
-        "ice": truth.ice,
-        "variation": truth.variation.as_dict(),
-        "ra": truth.ra,
-        "dec": truth.dec,
-        "zenith": math.degrees(truth.zenith),
-        "vertex": list(truth.vertex),
-        "charge": float(prepared.pulses.charge.sum()),
-        "doms": len(list(prepared.pulses.doms())),
+    return drawn_record(case, prepared, truth, attempts) | {
         "best_ra": best.ra,
         "best_dec": best.dec,
         "error": math.degrees(float(error)),
@@ -113,6 +92,14 @@ def run_case(case: Case, shape: ScanShape) -> dict[str, Any]:
         "fits": fits,
         "cpu": time.process_time() - began,
     }
+
+
+def _fit_truth(fitter: EventFitter, prepared: PreparedEvent, truth: Truth, nearest: Fit, seeds: int) -> Fit:
+    """Fit the true direction itself, not the nearest pixel's, from the seeds and from the best fit of the scan."""
+    direction = truth.zenith, truth.azimuth
+    cold = fit_direction(fitter, direction, prepared.vertex.tolist(), prepared.vertex_time, seeds)
+    warm = fit_direction(fitter, direction, nearest.position, nearest.time, SEEDS, warm=True)
+    return min(cold, warm, key=lowest_llh)
 
 
 def scan(fitter: EventFitter, prepared: PreparedEvent, shape: ScanShape) -> tuple[dict[Pixel, Fit], int]:
