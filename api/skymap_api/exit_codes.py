@@ -15,7 +15,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     """The command line is wrong."""
     OTHER_SOFTWARE = 3
-    """Another version of the scanner or another likelihood has begun the scan, or has made a part of it."""
+    """Another version of the scanner or another likelihood began the scan or made some of its fits."""
     TOO_LITTLE_MEMORY = 4
     """The results of the scan need more memory than the limit; with a higher one it works."""
     INTERNAL_ERROR = 70

@@ -178,7 +178,7 @@ def _topics(server: PulsarServer, namespace: str) -> int:
 
 
 def faults(samples: Sequence[Sample]) -> list[str]:
-    """Return descriptions of everything that has grown or is left; with too few scans to judge growth, that too."""
+    """Describe everything that has grown or is left, or say that there are too few scans to judge growth."""
     found = [f"scan {number}: its files differ" for number, one in enumerate(samples, 1) if not one.same]
     for last in samples[-1:]:
         counts = ("objects", last.left), ("topics", last.topics), ("volumes", last.volumes)

@@ -112,7 +112,7 @@ def test_pixels_without_a_fit_are_counted(install: Callable[..., None]) -> None:
 
 @pytest.fixture
 def run_cases(install: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., str]:
-    """Run in a folder, with the dummy's fits of the first event for all but the cascade 1; return the report."""
+    """Run the benchmark in a folder and return its report; every event has the same record, but cascade 1 failed."""
     install()
     record = scan.run_case(CASE, SHAPE)
     assert math.isfinite(record["delta"])

@@ -24,7 +24,7 @@ def fit(llh: float, start: Start = START) -> Fit:
 
 @dataclass
 class Fitter:
-    """Fails at the first start; of the others the third has the least -ln L."""
+    """Fails the first fit of every seven; the third has the lowest -ln L."""
 
     starts: list[Start] = field(default_factory=list)
 

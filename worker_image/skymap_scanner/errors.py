@@ -55,7 +55,7 @@ class I3Error(InputError):
 
 
 class SoftwareMismatchError(InputError):
-    """Another version of the scanner, or another likelihood, has begun the scan, or has made a part of it."""
+    """Another version of the scanner, or another likelihood, began the scan or made some of its fits."""
 
 
 class TooLittleMemoryError(InputError):

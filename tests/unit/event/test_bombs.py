@@ -113,7 +113,7 @@ def event(**objects: Any) -> bytes:
 
 
 def elements(make: Callable[[int], Any], count: int, *, tracked: bool = True) -> bytes:
-    """Write an object of ``count`` equal elements; ``make`` makes one of few. Tracked elements begin with a number."""
+    """Encode a collection of ``count`` equal elements, given how to make a small one; tracked elements are numbered."""
     one, two = (catalogue.encode(make(number)) for number in (1, 2))
     place = next(place for place, (left, right) in enumerate(zip(one, two, strict=False)) if left != right)
     last = two[len(one) :]

@@ -1,4 +1,4 @@
-"""Elements that become Python objects are counted in every collection, and limited for the objects of a frame."""
+"""The limit on the elements of all collections in a frame, each of which becomes a Python object."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_losses_lie_on_the_track_in_step_with_light(truth_fit: Fit) -> None:
         assert along / 5.0 == pytest.approx(round(along / 5.0), abs=1e-4)
 
 
-def test_track_wins_over_a_cascade_without_a_number(
+def test_cascade_fit_of_nan_never_beats_the_track(
     event: PreparedEvent, fitter: MillipedeFitter, truth_fit: Fit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "fit_cascade", lambda *given: fit_cascade(*given)._replace(f=math.nan))

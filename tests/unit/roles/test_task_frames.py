@@ -16,8 +16,8 @@ from skymap_scanner.roles.task_frames import (
     MAX_LOSSES,
     MAX_REASON,
     FitStatement,
-    Maker,
     PixelFit,
+    Provenance,
     Task,
     checked_fit,
     decode_fits,
@@ -81,10 +81,12 @@ def test_statement_round_trips(prepared: PreparedEvent) -> None:
     stated = replace(FIT, topology="cascade", likelihood="millipede 7; table 1a2b")
     payload = fit_frame(frame.copy(), stated, "millipede")
     second = fit_frame(frame.copy(), replace(FIT, topology="track"), "millipede")
-    maker = Maker("millipede", "millipede 7; table 1a2b")
-    assert decode_statement(payload + second) == FitStatement("cascade", maker, FIT.losses)
-    assert [fit.maker for fit in decode_fits(payload + second)] == [maker, Maker("millipede")]
-    assert decode_statement(fit_frame(frame.copy(), FIT, "dummy")) == FitStatement(None, Maker("dummy"), FIT.losses)
+    provenance = Provenance("millipede", "millipede 7; table 1a2b")
+    assert decode_statement(payload + second) == FitStatement("cascade", provenance, FIT.losses)
+    assert [fit.provenance for fit in decode_fits(payload + second)] == [provenance, Provenance("millipede")]
+    assert decode_statement(fit_frame(frame.copy(), FIT, "dummy")) == FitStatement(
+        None, Provenance("dummy"), FIT.losses
+    )
 
 
 @pytest.mark.parametrize("name", ["two\nlines", "x" * 201, "Wilks’ theorem"])
@@ -96,7 +98,7 @@ def test_unreadable_statements_count_as_missing(name: str, prepared: PreparedEve
     numbered = Frame.from_bytes(other)
     numbered["SCAN_Reconstruction"] = I3Double(1.0)
     assert decode_statement(numbered.to_bytes()) == FitStatement(losses=FIT.losses)
-    assert decode_fits(numbered.to_bytes())[0].maker == Maker()
+    assert decode_fits(numbered.to_bytes())[0].provenance == Provenance()
     assert decode_statement(frame.to_bytes()) == FitStatement()
     assert decode_statement(b"nonsense") == FitStatement()
 

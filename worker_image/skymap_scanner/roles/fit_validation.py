@@ -22,8 +22,8 @@ from skymap_scanner.roles.task_frames import (
     MAX_FIT_BYTES,
     MAX_REASON,
     DecodedFit,
-    Maker,
     PixelFit,
+    Provenance,
     decode_fits,
     implausible,
     task_identifier,
@@ -56,13 +56,13 @@ class RejectedFitError(BrokerError):
 class FitValidator:
     """Decodes and validates the fits and best fits of one scan.
 
-    ``maker``: what made the first valid fit or best fit; None before it. All others must be made by the same, except
+    ``provenance``: that of the first valid fit or best fit; None before it. All others must have the same, except
     failed ones, which are no part of a map: those of tasks that are given up name the reconstruction of the plan.
     """
 
     def __init__(self, scan: ScanEntry) -> None:
         self.scan = scan
-        self.maker: Maker | None = None
+        self.provenance: Provenance | None = None
         self._properties = task_properties(scan)
         self._seeding = scan.seeding
         self._first_nside = scan.parsed_levels()[0].nside
@@ -95,11 +95,12 @@ class FitValidator:
                 raise RejectedFitError(f"{name} has a different {key}", named)
         if reason := implausible(fit):
             raise RejectedFitError(f"{name} has {reason}", named)
-        if not self._same_maker(decoded):
+        if not self._of_the_same_provenance(decoded):
             work = decode_work(message.properties)
+            worker = work.worker if work else "without a name"
             raise RejectedFitError(
-                f"the worker {work.worker if work else 'without a name'} fits by {decoded.maker}, the fits before by "
-                f"{self.maker}, and one map must not be made by both: stop this worker, and start all workers of a "
+                f"the worker {worker} fits by {decoded.provenance}, the fits before by {self.provenance}, and one map "
+                "must not be made by both: stop this worker, and start all workers of a "
                 f"scan with the same --reconstruction or --fake-scan, or without both ({name})",
                 named,
             )
@@ -123,20 +124,20 @@ class FitValidator:
             if reason := self._mismatch(decoded) or implausible(decoded.fit):
                 raise BrokerError(f"the best fit of pixel {best.fit.pixel.key}: {reason}")
         for decoded in (best, *others):
-            if not self._same_maker(decoded):
+            if not self._of_the_same_provenance(decoded):
                 raise SoftwareMismatchError(
-                    f"the best fit of pixel {best.fit.pixel.key} is by {decoded.maker}, those before by {self.maker}, "
-                    "and one map must not be made by both: scan again under another name, and start all workers with "
-                    "the same --reconstruction or --fake-scan, or without both"
+                    f"the best fit of pixel {best.fit.pixel.key} is by {decoded.provenance}, those before by "
+                    f"{self.provenance}, and one map must not be made by both: scan again under another name, and "
+                    "start all workers with the same --reconstruction or --fake-scan, or without both"
                 )
         return best.fit
 
-    def _same_maker(self, decoded: DecodedFit) -> bool:
+    def _of_the_same_provenance(self, decoded: DecodedFit) -> bool:
         if math.isnan(decoded.fit.llh):
             return True
-        if self.maker is None:
-            self.maker = decoded.maker
-        return decoded.maker == self.maker
+        if self.provenance is None:
+            self.provenance = decoded.provenance
+        return decoded.provenance == self.provenance
 
     def _mismatch(self, decoded: DecodedFit) -> str:
         """Return why a fit does not belong to a task of this scan; empty if it does."""

@@ -99,8 +99,8 @@ class PixelFit:
     energy_total: float
 
 
-class Maker(NamedTuple):
-    """What made a fit: name of the reconstruction, identity of its likelihood; empty: not stated."""
+class Provenance(NamedTuple):
+    """The reconstruction that made a fit, and the identity of its likelihood; empty where the fit does not say."""
 
     reconstruction: str = ""
     likelihood: str = ""
@@ -110,12 +110,12 @@ class Maker(NamedTuple):
         return f"{name} ({self.likelihood})" if self.likelihood else name
 
 
-_UNSTATED = Maker()
+_UNSTATED = Provenance()
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedFit:
-    """A fit, what made it, and the names of its task in the frame.
+    """A fit, its provenance, and the names of its task in the frame.
 
     ``event``: name of the event; ``run``, ``number`` and ``sub_event``: from the header; ``identifiers``: those of the
     particles; ``directions``: those of the seed and of the fit (zenith, azimuth; rad).
@@ -129,18 +129,18 @@ class DecodedFit:
     identifiers: frozenset[int]
     directions: tuple[tuple[float, float], ...]
     warm: bool
-    maker: Maker
+    provenance: Provenance
 
 
 @dataclass(frozen=True, slots=True)
 class FitStatement:
-    """What a fit states beside its numbers: the hypothesis that won, what made it, and its losses.
+    """What a fit states besides its numbers: the hypothesis that won, its provenance, and its losses.
 
     ``reason``: why it failed, in one line; empty if it did not.
     """
 
     topology: Topology | None = None
-    maker: Maker = _UNSTATED
+    provenance: Provenance = _UNSTATED
     losses: tuple[Loss, ...] = ()
     reason: str = ""
 
@@ -272,7 +272,7 @@ def decode_statement(payload: bytes) -> FitStatement:
         return FitStatement()
     return FitStatement(
         topology=next((known for known in get_args(Topology) if known == topology), None),
-        maker=_maker_of(frame),
+        provenance=_provenance_of(frame),
         losses=tuple(Loss((one.pos.x, one.pos.y, one.pos.z), one.time, one.energy) for one in losses),
         reason=bounded_line(reason, MAX_REASON),
     )
@@ -292,12 +292,12 @@ def _decoded_fit(frame: Frame, pixel: Pixel, seed: int) -> DecodedFit:
         identifiers=frozenset((start.major_id, track.major_id)),
         directions=((start.dir.zenith, start.dir.azimuth), (track.dir.zenith, track.dir.azimuth)),
         warm=frame.expect(WARM, I3Bool).value,
-        maker=_maker_of(frame),
+        provenance=_provenance_of(frame),
     )
 
 
-def _maker_of(frame: Frame) -> Maker:
-    return Maker(*(_name(frame, key) for key in (RECONSTRUCTION, LIKELIHOOD)))
+def _provenance_of(frame: Frame) -> Provenance:
+    return Provenance(*(_name(frame, key) for key in (RECONSTRUCTION, LIKELIHOOD)))
 
 
 def _name(frame: Frame, key: str) -> str:

@@ -213,7 +213,7 @@ def test_missing_tasks_are_those_of_started_pixels_without_a_fit(fits: Fits) -> 
 
 
 def stated(fits: Fits, seed: int, likelihood: str, **changes: object) -> Message:
-    """Return a fit of the pixel A by a likelihood, from the worker host-1."""
+    """Return worker host-1's fit of pixel A with this likelihood."""
     message = fits.of(A, seed, likelihood=likelihood, **changes)
     work = encode_work(Work(worker="host-1", began=1.0, ended=2.0, attempt=1))
     return replace(message, properties=dict(message.properties) | {WORK_PROPERTY: work})

@@ -176,7 +176,7 @@ def test_oversized_best_fits_are_skipped(small: Callable[..., Scan]) -> None:
 
 
 def test_fits_of_a_second_reconstruction_do_not_reach_the_map(small: Callable[..., Scan]) -> None:
-    """Its -ln L would win every pixel that it fits."""
+    """The -ln L of the second reconstruction is lower everywhere, so its fits would win."""
     plain, one = small("plain"), small("one")
     plain.run(workers=1)
     other = with_objects(SCAN_Reconstruction=I3String("other"), SCAN_NegLogLikelihood=I3Double(1.0))

@@ -1,4 +1,4 @@
-"""The end of a role's process that does not end by itself."""
+"""Stopping the process of a role that ignores SIGTERM."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Stubborn:
 
 
 @pytest.mark.parametrize(("dying", "words"), [(2.0, ""), (1e9, "worker-0 does not end, 10 s after it was killed")])
-def test_end_of_a_stubborn_process_is_awaited(dying: float, words: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_killed_process_may_take_time_to_disappear(dying: float, words: str, caplog: pytest.LogCaptureFixture) -> None:
     process = Stubborn(dying)
     role = LocalRole("worker-0", [], Path("log"), start=lambda *_: process)
     role.update()

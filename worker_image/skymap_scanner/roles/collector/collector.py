@@ -71,7 +71,7 @@ def collect(broker: Broker, topics: ScanTopics, stop: Stop, *, key_shared: bool 
                 messages = [*islice(arrived(scanned, WAIT), BATCH)]
                 stored: list[PixelFit] = []
                 # The best fits of earlier collectors decide which reconstruction makes the map.
-                if not messages or validator.maker is None or time.monotonic() >= next_read:
+                if not messages or validator.provenance is None or time.monotonic() >= next_read:
                     stored = [one.fit for one in collected.arrived()]
                     next_read = time.monotonic() + READ_INTERVAL
                 fits = pixel_collector.validate(messages)

@@ -211,7 +211,7 @@ def _with_rule(result: ScanResult, statements: Statements, deltas: Sequence[floa
         np.array([loss.position for loss in stated.losses]).reshape(-1, 3),
         np.array([loss.energy for loss in stated.losses]),
     )
-    reconstruction, likelihood = stated.maker
+    reconstruction, likelihood = stated.provenance
     rule = choose_rule(shipped_calibrations(), likelihood, topology, best.energy_total)
     if deltas is not None:
         rule = rule_of_event(deltas, likelihood, rule)
