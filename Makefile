@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml $(LOCKS:%=requirements/%.txt)
 	touch $@
 
 demo: install ## Scan the demo event on this machine
-	$(BIN)/skymap-scanner run demo -o demo-output --levels 4:0 32:8 256:12
+	$(BIN)/skymap-scanner run demo -o demo-output
 
 cluster-demo: install ## Scan the demo event on a Kubernetes on this machine
 	@dev/cluster/demo.sh

@@ -42,7 +42,7 @@ say "helm install: the operator, and a Pulsar for evaluation"
   --set pulsar.image.repository="$pulsar" --set settings.workerResources.requests.cpu=500m --wait --timeout 5m >/dev/null
 
 say "skymap-scanner submit demo"
-"$scanner" submit demo --namespace skymap-scanner --levels 4:0 32:8 256:12 --set workers.targetSeconds=300 --wait
+"$scanner" submit demo --namespace skymap-scanner --set workers.targetSeconds=300 --wait
 
 say "skymap-scanner fetch demo"
 "$scanner" fetch demo --namespace skymap-scanner -o "$output"
