@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.scan.test_refinement import SKY, VALUES, peak
 
-from skymap_scanner.scan.need import AROUND, COMPETING, COMPETING_WARM, disagreement, pixels_in_need
+from skymap_scanner.scan.need import (
+    AROUND,
+    COMPETING,
+    COMPETING_WARM,
+    WAITING,
+    before_the_best,
+    disagreement,
+    pixels_in_need,
+)
 from skymap_scanner.scan.pixels import Pixel, children, neighbours, whole_sky
 from skymap_scanner.scan.region import EDGE, ENOUGH
 
@@ -92,3 +100,21 @@ def test_disagreement_is_the_height_above_opposite_neighbours() -> None:
 def test_nothing_but_failed_pixels_needs_all_of_them() -> None:
     llh = dict.fromkeys(whole_sky(1), math.nan)
     assert pixels_in_need(llh, first_level=True) == whole_sky(1)
+
+
+def test_best_pixels_wait_for_the_others() -> None:
+    llh = patch(0.3)
+    needy = pixels_in_need(llh, first_level=False)
+    limit = min(llh.values()) + WAITING
+    waiting = [pixel for pixel in needy if llh[pixel] <= limit]
+    others = before_the_best(needy, llh)
+    assert 0 < len(waiting) < len(needy)
+    assert others == [pixel for pixel in needy if pixel not in waiting]
+    assert before_the_best(waiting, llh) == waiting
+
+
+def test_failed_pixels_wait_for_none() -> None:
+    llh = patch(0.3) | {Pixel(64, 0): math.nan}
+    assert Pixel(64, 0) in before_the_best(pixels_in_need(llh, first_level=False), llh)
+    failed = dict.fromkeys(whole_sky(1), math.nan)
+    assert before_the_best(whole_sky(1), failed) == whole_sky(1)

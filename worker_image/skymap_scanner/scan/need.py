@@ -6,6 +6,9 @@ from a solved parent. There the pixels of the 90 % region and around it compete 
 a tenth too high, which would make a small region smaller by several per cent. In a region of many pixels only the best
 few compete.
 
+The best pixels get theirs after the others: one of these seeds is the best neighbour's fit, and the better that is, the
+better the start. All contours are measured from the best pixel.
+
 On all levels a pixel gets more seeds if its fit failed, or disagrees with its neighbours: along some axis through it,
 it lies above the mean of the two neighbours by more than noise and by more than a share of its height above the best
 pixel. A fit that ended in a wrong minimum is always too high. One that is wrong by less than that share does not come
@@ -15,7 +18,7 @@ near the contours however well it is fitted.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -33,6 +36,9 @@ AROUND = 2.0
 
 #: A pixel of a finer level competes if it is within this -ln L of the best pixel, where the region has many pixels.
 COMPETING_WARM = 0.1
+
+#: On finer levels pixels within this -ln L of the best one wait for the others.
+WAITING = 0.5
 
 #: A pixel disagrees with its neighbours by more than this -ln L, and more than this share of its height above the best.
 NOISE, SHARE = 0.25, 0.25
@@ -55,6 +61,13 @@ def pixels_in_need(llh: Mapping[Pixel, float], *, first_level: bool) -> list[Pix
         competes = height <= (EDGE + AROUND if few else COMPETING_WARM)
     disagrees = disagreement(nside, index, value) > np.maximum(NOISE, SHARE * height)
     return sorted([*failed, *(Pixel(nside, int(one)) for one in index[competes | disagrees])])
+
+
+def before_the_best(needy: Sequence[Pixel], llh: Mapping[Pixel, float]) -> list[Pixel]:
+    """Return the pixels of a finer level that get more seeds next: those that do not wait, or else all."""
+    limit = min((value for value in llh.values() if not math.isnan(value)), default=math.nan) + WAITING
+    others = [pixel for pixel in needy if not llh[pixel] <= limit]
+    return others or list(needy)
 
 
 def disagreement(nside: int, index: Integers, value: Floats) -> Floats:

@@ -14,8 +14,10 @@ from skymap_scanner.scan.plan_entries import (
     EventFacts,
     LevelEntry,
     ScanEntry,
+    SeedsEntry,
     ahead_entry,
     level_entry,
+    pixels_of,
     seeds_entry,
 )
 
@@ -145,3 +147,21 @@ def test_nothing_is_simulated_again_if_every_fit_failed() -> None:
     plan = plan_of(calibrate=60)
     plan.add(level_entry(1, whole_sky(1), []))
     assert next_entry(plan, dict.fromkeys(whole_sky(1), math.nan), 1.0) == EndEntry(levels=1)
+
+
+def test_best_pixels_of_a_finer_level_get_their_seeds_last() -> None:
+    plan = plan_of("1:0 2:3", first_seeds=1)
+    plan.add(level_entry(1, whole_sky(1), []))
+    fine = sorted(child for index in range(3) for child in children(Pixel(1, index), 2))
+    plan.add(level_entry(2, fine, plan.started))
+    values = llh(whole_sky(1)) | dict.fromkeys(fine, 500.0) | {fine[2]: 1.0, fine[5]: 1.4, fine[7]: 1.6, fine[8]: 3.0}
+    first = next_entry(plan, values, 1.0)
+    assert isinstance(first, SeedsEntry)
+    started = set(pixels_of(2, first.tasks))
+    assert {fine[7], fine[8]} <= started
+    assert not {fine[2], fine[5]} & started
+    plan.add(first)
+    second = next_entry(plan, values, 1.0)
+    assert second == seeds_entry(2, [fine[2], fine[5]])
+    plan.add(second)
+    assert next_entry(plan, values, 1.0) == EndEntry(levels=2)

@@ -9,7 +9,7 @@ from typing import Any
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.event.selection import stream_name
 from skymap_scanner.scan.levels import Area, Level, first_pixels
-from skymap_scanner.scan.need import pixels_in_need
+from skymap_scanner.scan.need import before_the_best, pixels_in_need
 from skymap_scanner.scan.pixels import Pixel, children, read_ranges
 from skymap_scanner.scan.plan import Plan
 from skymap_scanner.scan.plan_entries import (
@@ -132,10 +132,10 @@ def _after_level(plan: Plan, llh: Mapping[Pixel, float], following: Level | None
     """Return what comes after the newest level, given -ln L of all its pixels: seeds, or the next level, if any."""
     nside = next(iter(llh)).nside
     if plan.scan is not None and plan.scan.seeding.rounds > 1:
-        needy = pixels_in_need(llh, first_level=len(plan.levels) == 1)
-        missing = [pixel for pixel in needy if plan.rounds_of(pixel) == 1]
+        first = len(plan.levels) == 1
+        missing = [pixel for pixel in pixels_in_need(llh, first_level=first) if plan.rounds_of(pixel) == 1]
         if missing:
-            return seeds_entry(nside, missing)
+            return seeds_entry(nside, missing if first else before_the_best(missing, llh))
     if following is None or (following.probability is not None and area_is_known(llh)):
         return None
     chosen = refine(llh, following)  # none if every fit failed
