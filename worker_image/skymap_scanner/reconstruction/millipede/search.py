@@ -67,13 +67,24 @@ class Clues:
     centre: Double
 
 
+class Attained(NamedTuple):
+    """-ln L of a good fit of the event, on the surface as it is and on the annealed one; inf where none is known."""
+
+    event: float = math.inf
+    smeared: float = math.inf
+
+
+NOTHING = Attained()
+
+
 @dataclass(frozen=True)
 class Surfaces:
-    """The likelihood of an event: as it is, and with arrival times smeared out."""
+    """The likelihood of an event, as it is and with arrival times smeared out, and what is known of it."""
 
     event: EventArrays
     smeared: EventArrays
     clues: Clues
+    attained: Attained = NOTHING
 
 
 class Solution(NamedTuple):
@@ -112,21 +123,22 @@ def search(surfaces: Surfaces, line: Line, times: Double, *, warm: bool, free: b
     """
     if span_in_cube(line.vertex, line.direction) is None:
         return None
-    event, point, evaluations = surfaces.event, at_time(times[0]), 0
+    event, attained, point, evaluations = surfaces.event, surfaces.attained, at_time(times[0]), 0
+    cost = cost_of_losses(event)
     if not warm:
         point, evaluations = explore(surfaces, line, times)
         line = line.moved(point[0], point[1], point[3])
-    track = fit_track(event, line, float(point[2]), OF_TRACK, warm=warm)
+    track = fit_track(event, line, float(point[2]), OF_TRACK._replace(attained=attained.event - cost), warm=warm)
     if track is None:
         return None
-    limit = track.f + cost_of_losses(event)
+    limit = track.f + cost
     # a warm start may be the end of a cascade's fit
     starts = [(track.line, track.time), (line, float(point[2]))] if warm else [(track.line, track.time)]
-    cascade = fit_cascade(event, starts, OF_CASCADE, limit)
+    cascade = fit_cascade(event, starts, OF_CASCADE._replace(attained=attained.event), limit)
     if free:
         turned = fit_track(event, track.line, track.time, TURNING_TRACK)
         track = turned if turned is not None else track
-        limit = track.f + cost_of_losses(event)
+        limit = track.f + cost
         cascade = fit_cascade(event, [(cascade.line, cascade.time)], TURNING_CASCADE, limit)
     evaluations += track.evaluations + cascade.evaluations
     best = cascade if cascade.f <= limit or math.isnan(limit) else track._replace(f=limit)
@@ -146,10 +158,11 @@ def explore(surfaces: Surfaces, line: Line, times: Double) -> tuple[Double, int]
     """Find a good point from nothing but the seed; return it and the number of evaluations."""
     rough = TrackLikelihood(surfaces.smeared, line, COARSE, every_segment(line, COARSE))
     starts = choose_starts(rough, surfaces.clues, times)
+    how = FROM_START._replace(attained=surfaces.attained.smeared)
     found = []
     for _, point in starts:
         value = rough.value(point, SEARCH)
-        found.append(rough.descend(point, value, FROM_START, SEARCH))
+        found.append(rough.descend(point, value, how, SEARCH))
     return lowest(found)[1], rough.evaluations
 
 
@@ -168,7 +181,7 @@ def fit_track(event: EventArrays, line: Line, time: float, how: Descent, *, warm
     if refined is None or refined.gain > SETTLED:
         middle = TrackLikelihood(event, line, MIDDLE, every_segment(line, MIDDLE))
         middle.value(at_time(time), ROUGH)
-        near = descended(middle.only_near(1), time, ON_THE_WAY)
+        near = descended(middle.only_near(1), time, ON_THE_WAY._replace(attained=how.attained))
         numbers = segments_near(near.line, FINE, near.s, AROUND)
         if numbers.size == 0:
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,11 +13,15 @@ from skymap_scanner.detector.ice import Ice
 from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.i3 import I3EventHeader, Pulses
 from skymap_scanner.reconstruction.millipede.bins import bin_event
-from skymap_scanner.reconstruction.millipede.build_arrays import make_event_arrays
+from skymap_scanner.reconstruction.millipede.build_arrays import make_event_arrays, make_time_bins, trust_in
 from skymap_scanner.reconstruction.millipede.fitter import MillipedeFitter
 from skymap_scanner.reconstruction.millipede.interpolants import ANNEALED_SMEAR, LightTables, make_tables
 from skymap_scanner.reconstruction.millipede.search import Clues, Surfaces
+from skymap_scanner.reconstruction.millipede.survey import attain
 from skymap_scanner.reconstruction.millipede.table import load
+
+#: Least width of a time bin on the annealed surface, ns: light is smeared out over twice as much there.
+ANNEALED_WIDTH = 100.0
 
 
 def set_up(
@@ -41,7 +46,10 @@ def set_up(
     tables, smeared = _tables(photon_table)
     arrays = make_event_arrays(data, event.geometry, ice, tables, light_range, model_error, reference)
     clues = Clues(data.clues[:, :3], data.clues[:, 3] - reference, data.clues[:, 4], data.centre)
-    return MillipedeFitter(event, Surfaces(arrays, arrays._replace(tables=smeared), clues), reference, likelihood)
+    wide = bin_event(event, max(bin_width, ANNEALED_WIDTH)).binned
+    bins = make_time_bins(wide, trust_in(wide, model_error), event.geometry.noise, reference)
+    surfaces = Surfaces(arrays, arrays._replace(tables=smeared, bins=bins), clues)
+    return MillipedeFitter(event, replace(surfaces, attained=attain(surfaces)), reference, likelihood)
 
 
 @lru_cache(maxsize=2)
