@@ -30,9 +30,9 @@ POOR, GOOD = 0.25, 0.75
 TRIES = 6
 #: A descent is hopeless where steps that gain this many times what the next one promises would leave it above a limit.
 HOPEFUL = 3.0
-#: A step must gain this share of the height above what was attained, beyond the height that counts as near. Fits that
-#: end thousands above it are within 1 % of that; with three times this share they end up to 15 % too high.
-SHARE, NEAR = 0.003, 300.0
+#: Fits up to this height above what was attained are exact; beyond it, a step must gain this share of the rest. Nearly
+#: all such fits end within 1 % of their height; with three times this share, some end 15 % too high.
+EXACT, SHARE = 300.0, 0.003
 
 
 #: One thread at a time completes a far field.
@@ -55,8 +55,8 @@ class Descent(NamedTuple):
     attained: float = math.inf
 
     def least_gain(self, value: float) -> float:
-        """Return what a step must gain at this -ln L: ``gain``, or more far above what was attained."""
-        return max(self.gain, SHARE * (value - self.attained - NEAR))
+        """Return the least gain worth a step at this -ln L: ``gain``, or more where it is far above ``attained``."""
+        return max(self.gain, SHARE * (value - self.attained - EXACT))
 
     @property
     def turns(self) -> bool:

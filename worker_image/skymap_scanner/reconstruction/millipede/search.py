@@ -79,7 +79,7 @@ NOTHING = Attained()
 
 @dataclass(frozen=True)
 class Surfaces:
-    """The likelihood of an event, as it is and with arrival times smeared out, and what is known of it."""
+    """The likelihood of an event, as it is and with arrival times smeared out, and what a first fit attained."""
 
     event: EventArrays
     smeared: EventArrays
@@ -141,8 +141,12 @@ def search(surfaces: Surfaces, line: Line, times: Double, *, warm: bool, free: b
         limit = track.f + cost
         cascade = fit_cascade(event, [(cascade.line, cascade.time)], TURNING_CASCADE, limit)
     evaluations += track.evaluations + cascade.evaluations
-    best = cascade if cascade.f <= limit or math.isnan(limit) else track._replace(f=limit)
-    return best._replace(evaluations=evaluations)
+    return better(track, cascade, limit)._replace(evaluations=evaluations)
+
+
+def better(track: Solution, cascade: Solution, limit: float) -> Solution:
+    """Return the better hypothesis, a track at its ``limit``: -ln L with the cost of its losses."""
+    return cascade if cascade.f <= limit or math.isnan(limit) else track._replace(f=limit)
 
 
 def cost_of_losses(event: EventArrays) -> float:

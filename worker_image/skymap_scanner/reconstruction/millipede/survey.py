@@ -23,6 +23,7 @@ from skymap_scanner.reconstruction.millipede.search import (
     Clues,
     Surfaces,
     at_time,
+    better,
     closest_time,
     cost_of_losses,
     every_segment,
@@ -32,24 +33,24 @@ from skymap_scanner.reconstruction.millipede.search import (
 )
 from skymap_scanner.reconstruction.millipede.segments import Line, make_line
 
-#: Least gain worth a step.
-ENOUGH = 1.0
+#: Least gain worth a step of the first fit.
+GAIN = 1.0
 
 
 def attain(surfaces: Surfaces) -> Attained:
-    """Return -ln L of a fit from the line fit, on both surfaces; inf where there is none, or it has left the cube."""
+    """Fit the event from its line fit; return -ln L on both surfaces, inf where there is no fit within the cube."""
     line = line_fit(surfaces.clues)
     if line is None:
         return NOTHING
     event, cost = surfaces.event, cost_of_losses(surfaces.event)
     point, _ = explore(surfaces, line, np.array([closest_time(surfaces.clues, line.vertex, line.direction)]))
     start = line.moved(point[0], point[1], point[3])
-    track = fit_track(event, start, float(point[2]), TURNING_TRACK._replace(gain=ENOUGH))
+    track = fit_track(event, start, float(point[2]), TURNING_TRACK._replace(gain=GAIN))
     if track is None:
         return NOTHING
     limit = track.f + cost
-    cascade = fit_cascade(event, [(track.line, track.time)], TURNING_CASCADE._replace(gain=ENOUGH), limit)
-    best = cascade if cascade.f <= limit else track._replace(f=limit)
+    cascade = fit_cascade(event, [(track.line, track.time)], TURNING_CASCADE._replace(gain=GAIN), limit)
+    best = better(track, cascade, limit)
     numbers = every_segment(best.line, COARSE)
     if numbers.size == 0:
         return NOTHING
