@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,13 @@ def pytest_configure() -> None:
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Name bytes by their number: gzip writes the time into them, and each process must find the same tests."""
     return f"{len(val)}-bytes" if isinstance(val, bytes) else None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def open_resources() -> Iterator[None]:
+    """Collect garbage after each file: what it left open fails its last test, not one of a later file."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

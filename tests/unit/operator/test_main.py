@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from aiohttp import web
 from click.testing import CliRunner
+from testing.servers import serving
 from testing.waiting import eventually_async
 from tests.unit.operator.cluster.test_informer import Api
 from tests.unit.operator.world import SETTINGS
@@ -27,27 +27,18 @@ def serve(api: Api, test: Callable[[], Awaitable[None]], tmp_path: Path, monkeyp
     """Run a test with a kubeconfig for the API server."""
 
     async def inside() -> None:
-        app = web.Application()
-        app.router.add_route("*", "/{rest:.*}", api.answer)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        server = {"server": f"http://127.0.0.1:{runner.addresses[0][1]}"}
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "c", "cluster": server}],
-            "users": [{"name": "u", "user": {}}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-            "current-context": "x",
-        }
-        (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
-        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
-        try:
-            async with asyncio.timeout(30):
-                await test()
-        finally:
-            await runner.cleanup()
+        async with serving(api.answer) as url, asyncio.timeout(30):
+            config = {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": "c", "cluster": {"server": url}}],
+                "users": [{"name": "u", "user": {}}],
+                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                "current-context": "x",
+            }
+            (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+            monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+            await test()
 
     asyncio.run(inside())
 

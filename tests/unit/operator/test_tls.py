@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
 from testing.pulsar.certificates import make_certificates
+from testing.servers import serving
 
 from skymap_operator.cluster.client import Cluster, Unavailable
 from skymap_operator.tls import TlsFiles
@@ -59,18 +60,11 @@ def test_cluster_accepts_a_server_of_a_renewed_authority(tmp_path: Path) -> None
         return web.json_response({"kind": "Pod"})
 
     async def ask() -> None:
-        app = web.Application()
-        app.router.add_route("*", "/{rest:.*}", answer)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
         configuration = Configuration(ssl_ca_cert=str(file))
-        configuration.host = f"https://127.0.0.1:{runner.addresses[0][1]}"
-        async with Cluster(ApiClient(configuration)) as cluster:
+        async with serving(answer, context) as configuration.host, Cluster(ApiClient(configuration)) as cluster:
             with pytest.raises(Unavailable, match="certificate verify failed"):
                 await cluster.get("Pod", "ns", "p")
             renew(file, new.authority.read_text())
             assert await cluster.get("Pod", "ns", "p") == {"kind": "Pod"}
-        await runner.cleanup()
 
     asyncio.run(ask())

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import pytest
 from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
+from testing.servers import serving
 
 from skymap_operator.cluster import client
 from skymap_operator.cluster.client import (
@@ -49,16 +50,8 @@ class Server:
 
     def run(self, question: Callable[[Cluster], Awaitable[T]]) -> T:
         async def inside() -> T:
-            app = web.Application()
-            app.router.add_route("*", "/{rest:.*}", self.answer)
-            runner = web.AppRunner(app)
-            await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            try:
-                async with connected(f"http://127.0.0.1:{runner.addresses[0][1]}") as cluster:
-                    return await question(cluster)
-            finally:
-                await runner.cleanup()
+            async with serving(self.answer) as url, connected(url) as cluster:
+                return await question(cluster)
 
         return asyncio.run(inside())
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from kubernetes.aio.client import ApiClient, Configuration
+from testing.servers import serving
 from testing.waiting import eventually_async
 from tests.unit.operator.cluster.test_store import made
 
@@ -83,29 +84,20 @@ class Bench:
 
 def run(test: Callable[[Bench], Awaitable[None]], resync: float = 300.0) -> None:
     async def inside() -> None:
-        api = Api()
-        app = web.Application()
-        app.router.add_route("*", "/{rest:.*}", api.answer)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        configuration = Configuration()
-        configuration.host = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        api, store, configuration = Api(), Store(), Configuration()
         configuration.connection_pool_maxsize = 0
-        store = Store()
-        async with Cluster(ApiClient(configuration), on_write=store.put_written) as cluster:
+        async with (
+            asyncio.timeout(30),
+            serving(api.answer) as configuration.host,
+            Cluster(ApiClient(configuration), on_write=store.put_written) as cluster,
+        ):
             bench = Bench(api, cluster, store, resync)
             try:
                 await test(bench)
             finally:
                 await bench.informer.stop()
-                await runner.cleanup()
 
-    async def limited() -> None:
-        async with asyncio.timeout(30):
-            await inside()
-
-    asyncio.run(limited())
+    asyncio.run(inside())
 
 
 def scan(version: int, **spec: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import pytest
 import zstandard
+from testing.servers import accept_connections
 from tests.unit.security.conftest import at_most
 
 from skymap_api.addresses import Addresses
@@ -74,6 +75,7 @@ class Broker:
 
     async def end(self) -> None:
         """End all connections, and wait until their tasks have ended, too."""
+        await accept_connections()
         for writer, ended in self.open.items():
             writer.transport.abort()
             await ended.wait()
@@ -100,8 +102,10 @@ class Broker:
 async def listening(broker: Broker) -> AsyncIterator[str]:
     async with await asyncio.start_server(broker.serve, "127.0.0.1", 0) as server:
         broker.port = server.sockets[0].getsockname()[1]
-        yield f"pulsar://127.0.0.1:{broker.port}"
-        await broker.end()
+        try:
+            yield f"pulsar://127.0.0.1:{broker.port}"
+        finally:
+            await broker.end()
 
 
 def read(broker: Broker, position: messages.Position = "latest", **options: Addresses) -> StoredMessage | None:
