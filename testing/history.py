@@ -106,10 +106,10 @@ def _plan(plan: Plan, entries: Iterable[PlanEntry]) -> Iterator[str]:
         if isinstance(entry, ScanEntry) and plan.scan is not None and entry != plan.scan:
             yield f"plan entry {number}: another scan than that of the first entry"
         if isinstance(entry, LevelEntry):
-            known = plan.levels.get(entry.nside)
-            if known is not None and known != [Pixel(entry.nside, index) for index in read_ranges(entry.pixels)]:
+            known = {pixel.index for pixel in plan.levels.get(entry.nside, ())}
+            if not known <= (wider := set(read_ranges(entry.pixels))) and not wider <= known:
                 yield f"plan entry {number}: other pixels of nside {entry.nside} than before"
-            if plan.ended and known is None:
+            if plan.ended and not known:
                 yield f"plan entry {number}: a level nside {entry.nside} after the end"
         if isinstance(entry, EndEntry) and entry.levels > len(plan.levels):
             yield f"plan entry {number}: an end after {entry.levels} levels, of which {len(plan.levels)} are planned"

@@ -17,7 +17,7 @@ FLAT = {pixel: 1000.0 + pixel.index / 200 for pixel in whole_sky(8)}  # the regi
     ("levels", "decided", "llh", "expected"),
     [
         ("8:0 64:12 512:24", SKY, {}, [768, 12 * 64, 24 * 64]),
-        ("8:0 64:0.9:96 512:0.9:9", {}, {}, [768, TYPICAL_PARENTS * 64, 9 * 64]),
+        ("8:0 64:0.9:96 512:0.9:9", {}, {}, [768, TYPICAL_PARENTS * 64, min(TYPICAL_PARENTS, 9) * 64]),
         ("8:0 64:0.9:96", SKY, {}, [768, TYPICAL_PARENTS * 64]),
         ("8:0 64:0.9:96", SKY, PEAK, [768, 9 * 64]),
         ("8:0 64:0.9:5", SKY, PEAK, [768, 5 * 64]),

@@ -156,6 +156,26 @@ def test_seeds_count_for_pixels_of_the_newest_level_only() -> None:
     assert plan.rounds_of(Pixel(2, 4)) == 1
 
 
+def test_wider_entry_of_the_newest_level_adds_pixels() -> None:
+    four, five, six = (Pixel(2, index) for index in (4, 5, 6))
+    plan = by_need(level_entry(2, [five], []), seeds_entry(2, [five]))
+    plan.add(level_entry(2, [four, five, six], plan.started))
+    for stale in (level_entry(2, [five], []), level_entry(2, [four, six], []), level_entry(1, [Pixel(1, 3)], [])):
+        plan.add(stale)
+    assert plan.levels == {1: whole_sky(1), 2: [four, five, six]}
+    assert [plan.round_at(place) for place in range(12, 16)] == [
+        Round(five, 0),
+        Round(five, 1),
+        Round(four, 0),
+        Round(six, 0),
+    ]
+    plan.add(seeds_entry(2, [six]))
+    assert plan.rounds_of(six) == 2
+    plan.add(EndEntry(levels=2))
+    plan.add(level_entry(2, whole_sky(2), plan.started))
+    assert plan.levels[2] == [four, five, six]
+
+
 def test_end_of_a_producer_that_knew_fewer_levels_is_ignored() -> None:
     plan = by_need(level_entry(2, [Pixel(2, 4)], []), EndEntry(levels=1))
     assert not plan.ended

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from skymap_scanner.healpix import pixel_to_vector, pixel_width, radec_to_pixel
 from skymap_scanner.scan.levels import DEFAULT_LEVELS, Level, parse_levels
-from skymap_scanner.scan.pixels import Pixel, children, neighbours, whole_sky
-from skymap_scanner.scan.refinement import choose_parents, refine
+from skymap_scanner.scan.pixels import Pixel, children, neighbours, parent, whole_sky
+from skymap_scanner.scan.refinement import beyond_the_edge, choose_parents, refine, sides_of_minimum
 
 VALUES = st.lists(st.one_of(st.floats(0, 1e4), st.just(math.nan)), min_size=48, max_size=48)
 LEVELS = st.builds(Level, st.just(4), st.integers(1, 48), st.none() | st.floats(0.5, 0.999999))
@@ -31,9 +31,9 @@ def test_parents_begin_with_the_best_fit_and_its_neighbours(values: list[float],
         best = min(good, key=lambda pixel: (good[pixel], pixel))
         around = [pixel for pixel in neighbours(best) if pixel in good]
         assert chosen[0] == best
+    if level.probability is None and good:
         assert set(chosen[1 : 1 + len(around)]) <= set(around)
-    if level.probability is None:
-        others = [good[pixel] for pixel in chosen[1 + len(around) :]] if good else []
+        others = [good[pixel] for pixel in chosen[1 + len(around) :]]
         assert len(chosen) == min(level.parents, len(good))
         assert others == sorted(others)
 
@@ -90,16 +90,63 @@ def test_refined_pixels_hold_the_share_of_a_gaussian(ra: float, dec: float, sigm
     assert len(chosen) <= math.pi * (widths + 2.5) ** 2
 
 
-def test_sharp_peak_refines_little_more_than_the_neighbours() -> None:
+def test_sharp_peak_refines_few_pixels_on_the_sides_of_the_minimum() -> None:
     llh = peak(77.0, 6.0, 0.2)
-    assert 9 <= len(choose_parents({pixel: llh(pixel) for pixel in SKY}, Level(64, 768, 0.999))) <= 17
+    chosen = choose_parents({pixel: llh(pixel) for pixel in SKY}, Level(64, 768, 0.999))
+    assert 4 <= len(chosen) <= 9
+    fine = {child: llh(child) for parent in chosen for child in children(parent, 16)}
+    best = min(fine, key=fine.__getitem__)
+    assert set(neighbours(best)) <= set(fine)
+
+
+SIDES = st.floats(-0.49, 0.49)
+
+
+@given(SIDES, SIDES, st.floats(0.01, 1e4), st.floats(0.01, 1e4), st.floats(-0.6, 0.6), st.floats(0.1, 10))
+def test_sides_of_a_parabola_hold_its_minimum_and_region(
+    a: float, b: float, bend_a: float, bend_b: float, tilt: float, delta: float
+) -> None:
+    """Along each axis, the region is as wide as an ellipse's bounding box."""
+    twist = tilt * math.sqrt(bend_a * bend_b) * min(bend_a / bend_b, bend_b / bend_a)
+
+    def height(x: float, y: float) -> float:
+        return bend_a * (x - a) ** 2 / 2 + bend_b * (y - b) ** 2 / 2 + twist * (x - a) * (y - b)
+
+    steps = [(-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1)]  # from the south-west clockwise
+    found = sides_of_minimum(np.array([height(*step) - height(0, 0) for step in steps]), delta)
+    scale = 2 * delta / (bend_a * bend_b - twist**2)
+    half = max(0.6, math.sqrt(scale * bend_b)), max(0.6, math.sqrt(scale * bend_a))
+    for (x, y), side in zip(steps, found, strict=True):
+        gap = min(reach - max(abs(step - at) - 0.5, 0.0) for step, at, reach in ((x, a, half[0]), (y, b, half[1])))
+        assert bool(side) == (gap > 0) or abs(gap) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "height", [[0.0] * 8, [1.0] * 7 + [math.nan], [1.0, 9.0] * 4, [1.0, 1.0, 1.0, 9.0, 1.0, 1.0, 1.0, 9.0]]
+)
+def test_all_sides_are_refined_without_a_clear_minimum(height: list[float]) -> None:
+    assert sides_of_minimum(np.array(height), 2.3).all()
+
+
+def test_level_lacks_the_children_beyond_its_edge() -> None:
+    parents = [Pixel(8, 343), *neighbours(Pixel(8, 343))]
+    fine = children(Pixel(8, 343), 16)
+    llh = {pixel: float(place) for place, pixel in enumerate(fine)}
+    more = beyond_the_edge(llh, parents)
+    lacking = {pixel for pixel in neighbours(fine[0]) if pixel not in llh}
+    assert lacking < set(more)
+    assert len(more) % 4 == 0
+    assert {parent(pixel, 8) for pixel in more} == {parent(pixel, 8) for pixel in lacking}
+    assert beyond_the_edge(llh | dict.fromkeys(more, 9.0), parents) == []
+    assert beyond_the_edge(llh, parents[:1]) == []  # what was never scanned cannot be refined
+    assert beyond_the_edge(dict.fromkeys(fine, math.nan), parents) == []
 
 
 def test_isolated_low_pixel_is_refined_as_a_second_minimum() -> None:
     llh = dict.fromkeys(SKY, 1000.0)
     llh[Pixel(8, 400)], llh[Pixel(8, 100)] = 0.0, 300.0
     chosen = choose_parents(llh, Level(64, 768, 0.999))
-    assert set(chosen) == {Pixel(8, 400), Pixel(8, 100), *neighbours(Pixel(8, 400))}
+    assert set(chosen) == {Pixel(8, 400), Pixel(8, 100), *neighbours(Pixel(8, 400))}  # the minimum is in the middle
     assert len(choose_parents(llh, Level(64, 4, 0.999))) == 4
 
 
@@ -116,7 +163,7 @@ def test_pixels_are_all_children_of_the_parents() -> None:
     assert refine(llh, level) == sorted(child for parent in choose_parents(llh, level) for child in children(parent, 4))
 
 
-def test_sharp_peak_takes_at_most_800_pixels_by_default() -> None:
+def test_sharp_peak_takes_at_most_600_pixels_by_default() -> None:
     llh = peak(77.0, 6.0, 0.2)
     first, *finer = parse_levels(DEFAULT_LEVELS)
     pixels = whole_sky(first.nside)
@@ -125,5 +172,5 @@ def test_sharp_peak_takes_at_most_800_pixels_by_default() -> None:
         pixels = refine({pixel: llh(pixel) for pixel in pixels}, level)
         counts.append(len(pixels))
     assert counts[0] == 192
-    assert max(counts[1:6]) <= 20 * 4
-    assert sum(counts) <= 800
+    assert max(counts[1:5]) <= 9 * 4
+    assert sum(counts) <= 600

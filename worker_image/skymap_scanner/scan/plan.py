@@ -7,9 +7,10 @@ numbered in the order of the plan. The number is the sequence id of the task, so
 nothing twice. The pixels of the first level are spread over the sky, for an early preview, those of other entries are
 in the order of their indices.
 
-A duplicate entry, or one of a second producer that is behind, changes nothing: the first entry of the scan, of each
-level and of the calibration counts, a round of a pixel is started once, seeds are added to the newest level only, an
-end counts only for the levels that its producer knew, and entries after the end are ignored.
+A further entry of the newest level, with more pixels, widens it. Apart from that, a duplicate entry, or one of a second
+producer that is behind, changes nothing: the first entry of the scan, of each level and of the calibration counts, a
+round of a pixel is started once, seeds are added to the newest level only, an end counts only for the levels that its
+producer knew, and entries after the end are ignored.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class Plan:
         elif isinstance(entry, SeedsEntry):
             if not self.ended and entry.nside == self.newest:
                 self._add_seeds(self.scan.seeding, entry)
+        elif not self.ended and entry.nside == self.newest and isinstance(entry, LevelEntry):
+            self._add_pixels(self.scan.seeding, entry)
         elif not self.ended and entry.nside not in self.levels:
             if entry.nside != nsides[len(self.levels)]:
                 raise BrokerError(f"the plan goes on with nside {entry.nside}, not with {nsides[len(self.levels)]}")
@@ -82,6 +85,8 @@ class Plan:
                 raise BrokerError(
                     f"the plan never starts {len(missing)} of {len(pixels)} pixels of nside {entry.nside}"
                 )
+            if not set(self.levels.get(entry.nside, ())) < set(pixels):
+                return
             fresh = fresh if self.levels else spread_over_sky(fresh)
             self.levels[entry.nside] = pixels
         self._start(seeding, fresh, 0)

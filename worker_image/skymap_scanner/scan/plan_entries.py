@@ -149,7 +149,7 @@ class ScanEntry(_Entry):
 
 
 class LevelEntry(_Entry):
-    """A level and its pixels."""
+    """A level and its pixels. A further entry of the newest level, with more pixels, widens it."""
 
     kind: Literal["level"] = "level"
     """Form of the entry."""

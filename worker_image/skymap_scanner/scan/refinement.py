@@ -9,23 +9,34 @@ lowest -ln L that it may reach anywhere: if -ln L is linear in the pixel, it fal
 the difference to one neighbour plus half the difference to another, across two adjacent edges. The larger difference
 along each of the two axes is taken, upwards or downwards. That bounds a convex surface too, and keeps a pixel that lies
 far below all its neighbours, which may hold a second minimum.
+
+Around the best pixel that bound is far too low for a sharp peak. There a parabola through the pixel and its neighbours
+says on which sides the minimum lies. Where it errs, the best pixel of the next level lies at its edge, and the level
+gets the pixels beyond.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skymap_scanner import healpix
 from skymap_scanner.healpix import Floats, Integers
 from skymap_scanner.scan.levels import Level
-from skymap_scanner.scan.pixels import Pixel, children
+from skymap_scanner.scan.pixels import Pixel, children, neighbours, parent
 
 #: Places, in the order of `healpix.neighbours`, of the neighbours across the edges: two on each of two axes.
 _AXES = ((0, 4), (2, 6))
+
+#: Steps to the eight neighbours, in their order, on the axes towards the north-east and towards the north-west.
+_STEPS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
+
+#: So near to the minimum all is refined, in pixels: the children around the best one, and what a parabola may err.
+_NEAR = 0.6
 
 
 def choose_parents(llh: Mapping[Pixel, float], level: Level) -> list[Pixel]:
@@ -33,8 +44,9 @@ def choose_parents(llh: Mapping[Pixel, float], level: Level) -> list[Pixel]:
 
     The best pixel comes first, then its neighbours, then the others: by -ln L, or for a level with a probability by the
     lowest -ln L that they may reach. The neighbours are needed because the true minimum may lie beyond the pixel's
-    edge, and the best fit must not lie at the edge of the fine map. A failed pixel (NaN) is never chosen. Ties go to
-    the lower index. There are at most ``level.parents`` pixels.
+    edge, and the best fit must not lie at the edge of the fine map. With a probability only those come before the
+    others that `sides_of_minimum` names. A failed pixel (NaN) is never chosen. Ties go to the lower index. There are at
+    most ``level.parents`` pixels.
     """
     fitted = sorted((pixel.index, value) for pixel, value in llh.items() if not math.isnan(value))
     if not fitted:
@@ -43,13 +55,18 @@ def choose_parents(llh: Mapping[Pixel, float], level: Level) -> list[Pixel]:
     index = np.array([index for index, _ in fitted], np.int64)
     value = np.array([value for _, value in fitted], np.float64)
     best = int(np.argmin(value))
-    around = np.isin(index, healpix.neighbours(nside, index[best]))
-    group = np.where(around, 1, 2)
+    beside = healpix.neighbours(nside, index[best])
+    sides = np.ones(8, np.bool_)
+    if level.probability is not None:
+        height = np.array([llh.get(Pixel(nside, one), math.nan) for one in beside.tolist()]) - value[best]
+        sides = sides_of_minimum(height, -math.log1p(-level.probability))
+    group = np.where(np.isin(index, beside[sides]), 1, 2)
     group[best] = 0
     if level.probability is None:
         chosen = np.lexsort((index, value, group))
     else:
-        reach = np.where(group == 2, lowest_in_pixel(nside, index, value), value)
+        alone = (group == 2) & ~np.isin(index, beside)
+        reach = np.where(alone, lowest_in_pixel(nside, index, value), value)
         order = np.lexsort((index, reach, group))
         chosen = order[_may_hold(level.probability, value[order], reach[order], group[order])]
     return [Pixel(nside, int(index[place])) for place in chosen[: level.parents]]
@@ -66,9 +83,48 @@ def lowest_in_pixel(nside: int, index: Integers, value: Floats) -> Floats:
     return np.asarray(value - sum(rise[:, axis].max(axis=1) for axis in _AXES) / 2, dtype=np.float64)
 
 
+def sides_of_minimum(height: Floats, delta: float) -> NDArray[np.bool_]:
+    """Return which of the best pixel's eight neighbours (8,) to refine, from their ``height`` (8,) in -ln L above it.
+
+    They are those that hold a part of the sky within `_NEAR` of the minimum of the parabola through the nine centres,
+    or within ``delta`` in -ln L of it. All, where a height is not known (NaN) or there is no such minimum.
+    """
+    sw, w, nw, n, ne, e, se, s = height.tolist()
+    slope_a, slope_b = (ne - sw) / 2, (nw - se) / 2
+    bend_a, bend_b, twist = sw + ne, nw + se, (n + s - w - e) / 4
+    determinant = bend_a * bend_b - twist * twist
+    if not determinant > 0:
+        return np.ones(8, np.bool_)
+    a = (twist * slope_b - bend_b * slope_a) / determinant
+    b = (twist * slope_a - bend_a * slope_b) / determinant
+    if max(abs(a), abs(b)) > 1:
+        return np.ones(8, np.bool_)
+    reach_a = max(_NEAR, math.sqrt(2 * delta * bend_b / determinant))
+    reach_b = max(_NEAR, math.sqrt(2 * delta * bend_a / determinant))
+    of_a = {-1: a - reach_a < -0.5, 0: True, 1: a + reach_a > 0.5}
+    of_b = {-1: b - reach_b < -0.5, 0: True, 1: b + reach_b > 0.5}
+    return np.array([of_a[step_a] and of_b[step_b] for step_a, step_b in _STEPS])
+
+
 def refine(llh: Mapping[Pixel, float], level: Level) -> list[Pixel]:
     """Return the pixels of ``level``, sorted, from -ln L of every pixel of the level before."""
     return sorted(child for parent in choose_parents(llh, level) for child in children(parent, level.nside))
+
+
+def beyond_the_edge(llh: Mapping[Pixel, float], coarser: Collection[Pixel]) -> list[Pixel]:
+    """Return the pixels that a level lacks around its best one, and their siblings, sorted, from -ln L of its pixels.
+
+    ``coarser``: the pixels of the level before. What lies outside of it cannot be refined.
+    """
+    best = min(
+        (pixel for pixel in llh if not math.isnan(llh[pixel])), key=lambda pixel: (llh[pixel], pixel), default=None
+    )
+    if best is None or not coarser:
+        return []
+    nside = next(iter(coarser)).nside
+    parents = {parent(one, nside) for one in neighbours(best) if one not in llh}
+    beyond = {child for one in parents.intersection(coarser) for child in children(one, best.nside)}
+    return sorted(beyond.difference(llh))
 
 
 def best_pixel(nsides: Sequence[int], llh: Mapping[Pixel, float]) -> Pixel | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 
@@ -13,27 +14,39 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skymap_scanner.event.model import PreparedEvent
+from skymap_scanner.healpix import pixel_width
 from skymap_scanner.roles.producer.planning import ScanSettings, next_entry, scan_entry
 from skymap_scanner.roles.producer.producer import complete_llh
 from skymap_scanner.roles.readers import BestFits
 from skymap_scanner.roles.task_frames import PixelFit, Task
 from skymap_scanner.roles.tasks import TaskMaker
 from skymap_scanner.scan.levels import parse_levels
+from skymap_scanner.scan.pixels import Pixel, centres
 from skymap_scanner.scan.plan import Plan
-from skymap_scanner.scan.plan_entries import PlanEntry, decode_entry
+from skymap_scanner.scan.plan_entries import LevelEntry, PlanEntry, decode_entry
 from skymap_scanner.scan.seeds import Round
 
-PLANS = st.sampled_from(["1:0 2:3 4:5", "1:0 2:0.9:6 8:0.99:4", "2:0", "1:0 4:0.6:12 8:9"])
+#: Levels of which some are widened.
+WIDENED = "2:0 4:0.6:48 8:0.5:99 16:0.5:99"
+
+PLANS = st.sampled_from(["1:0 2:3 4:5", "1:0 2:0.9:6 8:0.99:4", "2:0", "1:0 4:0.6:12 8:9", WIDENED])
+
+
+def height(pixel: Pixel) -> float:
+    """Return the height of a narrow valley, which lies two pixels further east on each level."""
+    if pixel.nside == 0:  # a re-simulation
+        return 0.0
+    width = float(pixel_width(pixel.nside))
+    ra, dec = centres([pixel])
+    return 20.0 * float(math.hypot(ra[0] - 2.0 - 2.5 * width, dec[0] / 2 - 0.2) / width) ** 2
 
 
 def rough(task: Task) -> PixelFit:
     """Fit a task: any change of its start changes the outcome, and some fits fail or end in a wrong minimum."""
     start = task.start
     digest = hashlib.sha256(repr((task.pixel, start.position, start.time, start.warm, start.number)).encode()).digest()
-    wrong = digest[0] / 4 if digest[1] < 60 else 0.0
-    nside = max(task.pixel.nside, 1)  # 0: a re-simulation
-    far = min((task.pixel.index - 5 * nside**2) ** 2 / nside**3, 500.0)
-    llh = math.nan if digest[2] < 12 else 1000.0 + far + digest[3] / 256 + wrong
+    wrong = digest[0] / 4 if digest[1] < 120 else 0.0
+    llh = math.nan if digest[2] < 5 else 1000.0 + height(task.pixel) + digest[3] / 256 + wrong
     x, y, z = start.position
     return PixelFit(task.pixel, task.seed, llh, (x + digest[4], y, z), start.time + digest[5], 1.0, 2.0)
 
@@ -109,6 +122,15 @@ def test_map_is_the_same_for_any_order_guess_and_restart(
     expected = run(prepared, settings_of(1.0), Random(1), 0.0)
     assert run(prepared, settings_of(1.0), random, 0.3) == expected
     assert run(prepared, settings_of(random.choice([0.2, 0.7])), random, 0.3)[0] == expected[0]
+
+
+def test_levels_along_the_valley_are_widened(prepared: PreparedEvent) -> None:
+    settings = ScanSettings("scan", parse_levels(WIDENED), first_seeds=1)
+    entries = map(decode_entry, run(prepared, settings, Random(1), 0.0)[1])
+    times = Counter(entry.nside for entry in entries if isinstance(entry, LevelEntry))
+    assert set(times) == {2, 4, 8, 16}
+    assert times[2] == 1
+    assert max(times.values()) > 1
 
 
 @pytest.fixture

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from skymap_scanner.roles.producer.planning import next_entry
-from skymap_scanner.scan.pixels import Pixel, children, whole_sky
+from skymap_scanner.scan.pixels import Pixel, centres, children, neighbours, whole_sky
 from skymap_scanner.scan.plan import Plan
 from skymap_scanner.scan.plan_entries import (
     AheadEntry,
@@ -73,6 +74,42 @@ def test_known_area_leaves_out_a_level_with_a_probability(levels: str, ends: boo
     assert (started is None) == ends
     sharp = {pixel: 5.0 * pixel.index for pixel in sky}
     assert isinstance(next_entry(plan, sharp, 1.0), LevelEntry)
+
+
+def test_level_is_widened_while_its_best_pixel_lies_at_the_edge() -> None:
+    """The minimum lies beside the parent that was refined: -ln L falls towards a pixel two steps away."""
+    plan, sky = plan_of("8:0 16:0.9:20 32:0.9:20"), whole_sky(8)
+    plan.add(level_entry(8, sky, []))
+    parent, beyond = Pixel(8, 343), Pixel(8, 374)
+    plan.add(level_entry(16, children(parent, 16), []))
+    target = centres(children(beyond, 16))
+
+    def bowl(pixels: list[Pixel]) -> dict[Pixel, float]:
+        ra, dec = centres(pixels)
+        far = np.hypot(ra - target[0].mean(), dec - target[1].mean())
+        return dict(zip(pixels, (1000 * far).tolist(), strict=True))
+
+    steps = 0
+    while len(plan.levels) == 2:
+        entry = next_entry(plan, bowl(plan.levels[plan.newest or 0]), 1.0)
+        assert isinstance(entry, LevelEntry)
+        plan.add(entry)
+        steps += 1
+    found = bowl(plan.levels[16])
+    best = min(found, key=lambda pixel: (found[pixel], pixel))
+    assert best in children(beyond, 16)
+    assert set(neighbours(best)) <= set(found)
+    assert 2 <= steps <= 4  # wider at least once, then finer
+
+
+@pytest.mark.parametrize("levels", ["8:0 16:2 32:0.9:9", "8:0 16:0.9:1 32:0.9:9"])
+def test_level_is_not_widened_beyond_its_parents(levels: str) -> None:
+    plan = plan_of(levels)
+    plan.add(level_entry(8, whole_sky(8), []))
+    plan.add(level_entry(16, children(Pixel(8, 343), 16), []))
+    entry = next_entry(plan, {pixel: float(pixel.index) for pixel in plan.levels[16]}, 1.0)
+    assert isinstance(entry, LevelEntry)
+    assert entry.nside == 32
 
 
 def test_predicted_pixels_start_early_without_changing_the_level() -> None:

@@ -23,7 +23,7 @@ from skymap_scanner.scan.plan_entries import (
     level_entry,
     seeds_entry,
 )
-from skymap_scanner.scan.refinement import best_pixel, choose_parents, refine
+from skymap_scanner.scan.refinement import best_pixel, beyond_the_edge, choose_parents, refine
 from skymap_scanner.scan.region import area_is_known
 
 #: The kind of a simulated event.
@@ -100,11 +100,11 @@ def next_entry(plan: Plan, llh: Mapping[Pixel, float], predictive: float) -> Pla
     None if more rounds must be done first, or the plan has ended. A scan that calibrates its contours needs -ln L of
     the other levels too.
 
-    When all rounds of a level are done, more seeds follow where they are needed, then the next level, and after the
-    last one the re-simulations. A level with a probability, and all after it, are left out once the area of the 90 %
-    region is known. Pixels of a level are started earlier, once the fraction ``predictive`` of the level is done. They
-    are a guess from the fits so far, and the map does not depend on it: the fit of a wrong guess is unused, and a pixel
-    that was not guessed is fitted later, from the same seeds.
+    When all rounds of a level are done, it is widened if its best pixel lies at its edge. More seeds follow where they
+    are needed, then the next level, and after the last one the re-simulations. A level with a probability, and all
+    after it, are left out once the area of the 90 % region is known. Pixels of a level are started earlier, once the
+    fraction ``predictive`` of the level is done. They are a guess from the fits so far, and the map does not depend on
+    it: the fit of a wrong guess is unused, and a pixel that was not guessed is fitted later, from the same seeds.
     """
     if plan.scan is None or plan.ended:
         return None
@@ -129,8 +129,10 @@ def _first_level(scan: ScanEntry, level: Level) -> PlanEntry:
 
 
 def _after_level(plan: Plan, llh: Mapping[Pixel, float], following: Level | None) -> PlanEntry | None:
-    """Return what comes after the newest level, given -ln L of all its pixels: seeds, or the next level, if any."""
+    """Return what comes after the newest level, given -ln L of all its pixels: pixels, seeds or a level."""
     nside = next(iter(llh)).nside
+    if wider := _wider(plan, llh):
+        return level_entry(nside, wider, plan.started)
     if plan.scan is not None and plan.scan.seeding.rounds > 1:
         first = len(plan.levels) == 1
         missing = [pixel for pixel in pixels_in_need(llh, first_level=first) if plan.rounds_of(pixel) == 1]
@@ -140,6 +142,21 @@ def _after_level(plan: Plan, llh: Mapping[Pixel, float], following: Level | None
         return None
     chosen = refine(llh, following)  # none if every fit failed
     return level_entry(following.nside, chosen, plan.started) if chosen else None
+
+
+def _wider(plan: Plan, llh: Mapping[Pixel, float]) -> list[Pixel]:
+    """Return the pixels of the newest level with more around its best one; none if it needs none, or may have none.
+
+    Only a level with a probability is widened, and not beyond its most parents.
+    """
+    if plan.scan is None or len(plan.levels) < 2:
+        return []
+    before, level = plan.scan.parsed_levels()[len(plan.levels) - 2 : len(plan.levels)]
+    if level.probability is None:
+        return []
+    more = beyond_the_edge(llh, plan.levels[before.nside])
+    most = level.parents * (level.nside // before.nside) ** 2
+    return sorted([*llh, *more]) if more and len(llh) + len(more) <= most else []
 
 
 def _after_levels(plan: Plan, llh: Mapping[Pixel, float]) -> PlanEntry:

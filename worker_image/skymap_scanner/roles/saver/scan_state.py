@@ -41,9 +41,9 @@ SQUARE_DEGREES = (180 / math.pi) ** 2
 Statements = Callable[[Pixel], FitStatement]
 
 
-#: Parents that a level with a probability refines where the peak is sharper than a pixel: the best, its neighbours, and
-#: some that may be as good.
-TYPICAL_PARENTS = 16
+#: Parents that a level with a probability refines where the peak is sharper than a pixel: the best, three neighbours,
+#: and some that may be as good. The last levels, of smaller pixels than the peak, refine more.
+TYPICAL_PARENTS = 8
 
 
 #: Pixels of a level that need more seeds where the peak is sharper than a pixel.
