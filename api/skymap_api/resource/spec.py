@@ -213,7 +213,9 @@ class SkymapScanSpec(Model):
     levels: Annotated[tuple[Level, ...], Field(min_length=1, max_length=14)] = (
         Level(nside=4),
         Level(nside=8, parents=192, probability=0.9999),
-        *(Level(nside=nside, parents=192, probability=0.999) for nside in (16, 32, 64, 128, 256, 512)),
+        *(Level(nside=nside, parents=192, probability=0.999) for nside in (16, 32, 64, 128)),
+        Level(nside=256, parents=192, probability=0.99),
+        Level(nside=512, parents=192, probability=0.98),
     )
     """Levels of the refinement from coarse to fine. A level with a probability, and all after it, are left out once the
     area of the 90 % region is known to 2 %. Cannot be changed."""

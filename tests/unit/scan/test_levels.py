@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skymap_scanner.errors import InputError
+from skymap_scanner.results.calibration import shipped_calibrations
 from skymap_scanner.scan.levels import (
     DEFAULT_LEVELS,
     PROBABILITIES,
@@ -30,8 +31,14 @@ def test_levels_may_be_separated_by_blanks_or_commas() -> None:
 def test_default_levels_can_refine_a_whole_region_that_is_not_known() -> None:
     first, *finer = parse_levels(DEFAULT_LEVELS)
     assert first == Level(4, 0)
-    assert min(level.probability or 0 for level in finer) == 0.999
     assert min(level.parents for level in finer) > 2 * ENOUGH
+
+
+def test_default_levels_refine_the_calibrated_region_of_tracks() -> None:
+    ranges = next(file for file in shipped_calibrations() if file.name == "millipede-8.json").content.ranges
+    widest = max(one.ninety.value for one in ranges if one.topology == "track") / 2
+    for level in parse_levels(DEFAULT_LEVELS)[1:]:
+        assert -math.log1p(-(level.probability or 0)) > widest
 
 
 @given(st.floats(*PROBABILITIES), st.integers(1, 1000))

@@ -152,7 +152,7 @@ def levels(function: F) -> F:
         metavar="NSIDE:[PROBABILITY:]PARENTS...",
         help="Levels: each refines the best PARENTS pixels of the one before to NSIDE; with PROBABILITY, all that may "
         "hold this share, at most PARENTS, unless the area of the 90 % region is known.  "
-        "[default: 4:0 8:0.9999:192 16:0.999:192 32:0.999:192 64:0.999:192 128:0.999:192 256:0.999:192 512:0.999:192]",
+        "[default: 4:0 8:0.9999:192 16:0.999:192 32:0.999:192 64:0.999:192 128:0.999:192 256:0.99:192 512:0.98:192]",
     )(function)
 
 

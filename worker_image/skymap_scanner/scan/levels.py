@@ -20,10 +20,10 @@ from skymap_scanner.scan.pixels import (
 )
 
 #: The whole sky at nside 4, then all that may hold 99.9 % of the probability: Wilks' 3 sigma region lies inside. The
-#: first step is more generous, since far from the minimum some fits end in wrong ones. Steps of 2 refine the fewest
-#: pixels. The most parents are over twice `region.ENOUGH`, so that a region that is not known yet is refined as a
-#: whole.
-DEFAULT_LEVELS = "4:0 8:0.9999:192 " + " ".join(f"{nside}:0.999:192" for nside in (16, 32, 64, 128, 256, 512))
+#: first step is more generous, since far from the minimum some fits end in wrong ones. The last two hold less, but all
+#: of a track's calibrated 90 % region: outside of it no edge gets sharper. Steps of 2 refine the fewest pixels. The
+#: most parents are over twice `region.ENOUGH`, so that a region that is not known yet is refined as a whole.
+DEFAULT_LEVELS = "4:0 8:0.9999:192 16:0.999:192 32:0.999:192 64:0.999:192 128:0.999:192 256:0.99:192 512:0.98:192"
 
 #: Least and greatest share of the probability that a level may refine.
 PROBABILITIES = (0.5, 0.999999)
