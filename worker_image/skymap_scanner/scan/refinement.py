@@ -65,8 +65,8 @@ def choose_parents(llh: Mapping[Pixel, float], level: Level) -> list[Pixel]:
     if level.probability is None:
         chosen = np.lexsort((index, value, group))
     else:
-        alone = (group == 2) & ~np.isin(index, beside)
-        reach = np.where(alone, lowest_in_pixel(nside, index, value), value)
+        apart = (group == 2) & ~np.isin(index, beside)
+        reach = np.where(apart, lowest_in_pixel(nside, index, value), value)
         order = np.lexsort((index, reach, group))
         chosen = order[_may_hold(level.probability, value[order], reach[order], group[order])]
     return [Pixel(nside, int(index[place])) for place in chosen[: level.parents]]

@@ -112,7 +112,8 @@ def next_entry(plan: Plan, llh: Mapping[Pixel, float], predictive: float) -> Pla
     if plan.newest is None:
         return _first_level(plan.scan, levels[0])
     following = levels[len(plan.levels)] if len(plan.levels) < len(levels) else None
-    if following is None and plan.scan.seeding.rounds == 1 and not plan.scan.calibrate:
+    nothing_follows = following is None and levels[-1].probability is None
+    if nothing_follows and plan.scan.seeding.rounds == 1 and not plan.scan.calibrate:
         return EndEntry(levels=len(plan.levels))
     planned = plan.levels[plan.newest]
     done = {pixel: llh[pixel] for pixel in planned if pixel in llh}
