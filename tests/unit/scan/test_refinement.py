@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from random import Random
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from skymap_scanner.healpix import pixel_to_vector, pixel_width, radec_to_pixel
 from skymap_scanner.scan.levels import DEFAULT_LEVELS, Level, parse_levels
 from skymap_scanner.scan.pixels import Pixel, children, neighbours, parent, whole_sky
 from skymap_scanner.scan.refinement import beyond_the_edge, choose_parents, refine, sides_of_minimum
+from skymap_scanner.scan.region import area_is_known
 
 VALUES = st.lists(st.one_of(st.floats(0, 1e4), st.just(math.nan)), min_size=48, max_size=48)
 LEVELS = st.builds(Level, st.just(4), st.integers(1, 48), st.none() | st.floats(0.5, 0.999999))
@@ -122,7 +124,14 @@ def test_sides_of_a_parabola_hold_its_minimum_and_region(
 
 
 @pytest.mark.parametrize(
-    "height", [[0.0] * 8, [1.0] * 7 + [math.nan], [1.0, 9.0] * 4, [1.0, 1.0, 1.0, 9.0, 1.0, 1.0, 1.0, 9.0]]
+    "height",
+    [
+        [0.0] * 8,
+        [1.0] * 7 + [math.nan],
+        [1.0, 9.0] * 4,
+        [4.0, 9.0, 4.0, 1.0] * 2,
+        [1.0, 1.0, 1.0, 9.0, 1.0, 1.0, 1.0, 9.0],
+    ],
 )
 def test_all_sides_are_refined_without_a_clear_minimum(height: list[float]) -> None:
     assert sides_of_minimum(np.array(height), 2.3).all()
@@ -174,3 +183,38 @@ def test_sharp_peak_takes_at_most_600_pixels_by_default() -> None:
     assert counts[0] == 192
     assert max(counts[1:5]) <= 9 * 4
     assert sum(counts) <= 600
+
+
+def valley(random: Random) -> tuple[Callable[[Pixel], float], np.ndarray]:
+    """Return -ln L of a bowl that flattens outwards, anywhere, up to 4 times as long as wide, and its lowest place."""
+    at = np.array([random.gauss(0, 1) for _ in range(3)])
+    at /= np.linalg.norm(at)
+    along = np.cross(at, [random.gauss(0, 1) for _ in range(3)])
+    along /= np.linalg.norm(along)
+    wide, long = math.radians(random.choice([0.1, 0.3, 1.0])), random.choice([1, 2, 4])
+
+    def llh(pixel: Pixel) -> float:
+        there = pixel_to_vector(pixel.nside, pixel.index)
+        a, b = float(there @ along), float(there @ np.cross(at, along))
+        angle = math.atan2(math.hypot(a, b), float(there @ at)) / max(math.hypot(a, b), 1e-12)
+        return 1000 + 50 * math.log1p(((a * angle / wide / long) ** 2 + (b * angle / wide) ** 2) / 100)
+
+    return llh, at
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_levels_end_around_the_minimum(seed: int) -> None:
+    llh, at = valley(Random(seed))
+    first, *finer = parse_levels(DEFAULT_LEVELS)
+    found = {pixel: llh(pixel) for pixel in whole_sky(first.nside)}
+    for level in finer:
+        if area_is_known(found):
+            break
+        before = set(found)
+        found = {pixel: llh(pixel) for pixel in refine(found, level)}
+        while more := beyond_the_edge(found, before):
+            found |= {pixel: llh(pixel) for pixel in more}
+    best = min(found, key=found.__getitem__)
+    assert set(neighbours(best)) <= set(found)
+    ra, dec = math.atan2(at[1], at[0]), math.asin(at[2])
+    assert found[best] <= llh(Pixel(best.nside, int(radec_to_pixel(best.nside, ra, dec))))

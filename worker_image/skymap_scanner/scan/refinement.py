@@ -87,13 +87,14 @@ def sides_of_minimum(height: Floats, delta: float) -> NDArray[np.bool_]:
     """Return which of the best pixel's eight neighbours (8,) to refine, from their ``height`` (8,) in -ln L above it.
 
     They are those that hold a part of the sky within `_NEAR` of the minimum of the parabola through the nine centres,
-    or within ``delta`` in -ln L of it. All, where a height is not known (NaN) or there is no such minimum.
+    or within ``delta`` in -ln L of it. All, where a height is not known (NaN), there is no such minimum, or it lies in
+    a valley oblique to the axes, along which so few centres say little.
     """
     sw, w, nw, n, ne, e, se, s = height.tolist()
     slope_a, slope_b = (ne - sw) / 2, (nw - se) / 2
     bend_a, bend_b, twist = sw + ne, nw + se, (n + s - w - e) / 4
     determinant = bend_a * bend_b - twist * twist
-    if not determinant > 0:
+    if not determinant > 0.5 * bend_a * bend_b > 0:
         return np.ones(8, np.bool_)
     a = (twist * slope_b - bend_b * slope_a) / determinant
     b = (twist * slope_a - bend_a * slope_b) / determinant
