@@ -102,14 +102,17 @@ def _plan(plan: Plan, entries: Iterable[PlanEntry]) -> Iterator[str]:
 
     Raises BrokerError if the plan is not what the scan asks for.
     """
+    seen: dict[int, list[set[int]]] = {}
     for number, entry in enumerate(entries):
         if isinstance(entry, ScanEntry) and plan.scan is not None and entry != plan.scan:
             yield f"plan entry {number}: another scan than that of the first entry"
         if isinstance(entry, LevelEntry):
-            known = {pixel.index for pixel in plan.levels.get(entry.nside, ())}
-            if not known <= (wider := set(read_ranges(entry.pixels))) and not wider <= known:
+            pixels, known = set(read_ranges(entry.pixels)), seen.setdefault(entry.nside, [])
+            wider = known and pixels > known[-1] and entry.nside == plan.newest and not plan.ended
+            if known and pixels not in known and not wider:
                 yield f"plan entry {number}: other pixels of nside {entry.nside} than before"
-            if plan.ended and not known:
+            known.append(pixels)
+            if plan.ended and len(known) == 1:
                 yield f"plan entry {number}: a level nside {entry.nside} after the end"
         if isinstance(entry, EndEntry) and entry.levels > len(plan.levels):
             yield f"plan entry {number}: an end after {entry.levels} levels, of which {len(plan.levels)} are planned"

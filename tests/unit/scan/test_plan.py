@@ -158,7 +158,14 @@ def test_seeds_count_for_pixels_of_the_newest_level_only() -> None:
 
 def test_wider_entry_of_the_newest_level_adds_pixels() -> None:
     four, five, six = (Pixel(2, index) for index in (4, 5, 6))
-    plan = by_need(level_entry(2, [five], []), seeds_entry(2, [five]))
+    plan = Plan()
+    for entry in (
+        SCAN.model_copy(update={"first_seeds": 1, "levels": "1:0 2:0.9:9"}),
+        level_entry(1, whole_sky(1), []),
+    ):
+        plan.add(entry)
+    plan.add(level_entry(2, [five], []))
+    plan.add(seeds_entry(2, [five]))
     plan.add(level_entry(2, [four, five, six], plan.started))
     for stale in (level_entry(2, [five], []), level_entry(2, [four, six], []), level_entry(1, [Pixel(1, 3)], [])):
         plan.add(stale)
@@ -174,6 +181,12 @@ def test_wider_entry_of_the_newest_level_adds_pixels() -> None:
     plan.add(EndEntry(levels=2))
     plan.add(level_entry(2, whole_sky(2), plan.started))
     assert plan.levels[2] == [four, five, six]
+
+
+def test_level_of_a_fixed_number_is_never_widened() -> None:
+    plan = by_need(level_entry(2, [Pixel(2, 5)], []))
+    plan.add(level_entry(2, [Pixel(2, 4), Pixel(2, 5)], plan.started))
+    assert plan.levels == {1: whole_sky(1), 2: [Pixel(2, 5)]}
 
 
 def test_end_of_a_producer_that_knew_fewer_levels_is_ignored() -> None:

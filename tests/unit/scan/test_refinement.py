@@ -137,6 +137,20 @@ def test_all_sides_are_refined_without_a_clear_minimum(height: list[float]) -> N
     assert sides_of_minimum(np.array(height), 2.3).all()
 
 
+def tilted(at: float, bend: float, twist: float) -> np.ndarray:
+    """Return the heights of the neighbours in a bowl around (at, at)."""
+    steps = np.array([(-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (0, 0)])
+    x, y = steps.T - at
+    value = bend * (x**2 + y**2) / 2 + twist * x * y
+    return value[:8] - value[8]
+
+
+def test_all_sides_are_refined_in_an_oblique_valley_or_beside_a_far_minimum() -> None:
+    assert sides_of_minimum(tilted(0.4, 1000.0, 600.0), 0.1).sum() == 3
+    assert sides_of_minimum(tilted(0.4, 1000.0, 800.0), 0.1).all()
+    assert sides_of_minimum(tilted(1.2, 1000.0, 600.0), 0.1).all()
+
+
 def test_level_lacks_the_children_beyond_its_edge() -> None:
     parents = [Pixel(8, 343), *neighbours(Pixel(8, 343))]
     fine = children(Pixel(8, 343), 16)

@@ -117,8 +117,8 @@ def best_neighbour(fits: Iterable[PixelFit]) -> PixelFit | None:
 def _neighbour_fits(pixel: Pixel, plan: Plan, best_fits: FitsByRound) -> list[PixelFit] | None:
     """Return the fits of the neighbours in the level, as they were when the pixel's second round was planned.
 
-    That is, from the rounds that an earlier entry of the plan has started. None if one of them is not done. (A level is
-    widened when all its rounds are done, so that no earlier round has a neighbour among the new pixels.)
+    That is, from the rounds that an earlier entry of the plan has started. None if one of them is not done. A level is
+    widened when all its rounds are done, so that these need no task any more that may start from a new pixel.
     """
     sweep = plan.sweep_of(pixel)
     beside = [one for one in neighbours(pixel) if plan.in_level(one)]

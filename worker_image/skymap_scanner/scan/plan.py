@@ -67,11 +67,11 @@ class Plan:
         elif isinstance(entry, SeedsEntry):
             if not self.ended and entry.nside == self.newest:
                 self._add_seeds(self.scan.seeding, entry)
-        elif not self.ended and entry.nside == self.newest and isinstance(entry, LevelEntry):
-            self._add_pixels(self.scan.seeding, entry)
         elif not self.ended and entry.nside not in self.levels:
             if entry.nside != nsides[len(self.levels)]:
                 raise BrokerError(f"the plan goes on with nside {entry.nside}, not with {nsides[len(self.levels)]}")
+            self._add_pixels(self.scan.seeding, entry)
+        elif self._may_widen(entry):
             self._add_pixels(self.scan.seeding, entry)
 
     def _add_pixels(self, seeding: Seeding, entry: LevelEntry | AheadEntry) -> None:
@@ -91,6 +91,13 @@ class Plan:
             self.levels[entry.nside] = pixels
         self._start(seeding, fresh, 0)
         self._started.update(fresh)
+
+    def _may_widen(self, entry: LevelEntry | AheadEntry) -> bool:
+        """Return whether the entry may widen its level: the newest one, with a probability, before the end."""
+        if self.scan is None or self.ended or self.resimulated is not None or entry.nside != self.newest:
+            return False
+        newest = self.scan.parsed_levels()[len(self.levels) - 1]
+        return isinstance(entry, LevelEntry) and newest.probability is not None
 
     def _add_seeds(self, seeding: Seeding, entry: SeedsEntry) -> None:
         if seeding.rounds == 1:

@@ -158,7 +158,7 @@ class LevelEntry(_Entry):
     pixels: str
     """Ranges of all its pixels."""
     tasks: str
-    """Ranges of those pixels that no ahead entry has started."""
+    """Ranges of those pixels that no earlier entry has started."""
 
 
 class SeedsEntry(_Entry):

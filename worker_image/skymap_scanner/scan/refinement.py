@@ -44,9 +44,9 @@ def choose_parents(llh: Mapping[Pixel, float], level: Level) -> list[Pixel]:
 
     The best pixel comes first, then its neighbours, then the others: by -ln L, or for a level with a probability by the
     lowest -ln L that they may reach. The neighbours are needed because the true minimum may lie beyond the pixel's
-    edge, and the best fit must not lie at the edge of the fine map. With a probability only those come before the
-    others that `sides_of_minimum` names. A failed pixel (NaN) is never chosen. Ties go to the lower index. There are at
-    most ``level.parents`` pixels.
+    edge, and the best fit must not lie at the edge of the fine map. With a probability these are the neighbours that
+    `sides_of_minimum` names; others count with the value at their centre. A failed pixel (NaN) is never chosen. Ties go
+    to the lower index. There are at most ``level.parents`` pixels.
     """
     fitted = sorted((pixel.index, value) for pixel, value in llh.items() if not math.isnan(value))
     if not fitted:
@@ -148,9 +148,9 @@ def best_pixel(nsides: Sequence[int], llh: Mapping[Pixel, float]) -> Pixel | Non
 def _may_hold(probability: float, value: Floats, reach: Floats, group: Integers) -> Integers:
     """Return the places of the pixels to refine, given all of them in order.
 
-    They are the best pixel and its neighbours, those that may reach the level's delta, and as many more in order as it
-    takes to hold the share by the values at the centres, which counts where the posterior has longer tails than a
-    Gaussian.
+    They are the best pixel, its neighbours on the sides of the minimum, those that may reach the level's delta, and as
+    many more in order as it takes to hold the share by the values at the centres, which counts where the posterior has
+    longer tails than a Gaussian.
     """
     lowest = float(value.min())
     weight = np.array([math.exp(lowest - one) for one in value.tolist()])  # numpy's exp depends on the processor

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from skymap_scanner.event.model import PreparedEvent
@@ -107,6 +107,7 @@ def run(prepared: PreparedEvent, settings: ScanSettings, random: Random, restart
 
 
 @settings(deadline=None, max_examples=12)
+@example(levels=WIDENED, first=1, calibrate=0, random=Random(3))
 @given(
     levels=PLANS,
     first=st.sampled_from([1, 2, 7]),

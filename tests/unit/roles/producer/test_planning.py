@@ -93,8 +93,11 @@ def test_level_is_widened_while_its_best_pixel_lies_at_the_edge(levels: str) -> 
     steps = 0
     while len(plan.levels) == 2 and not plan.ended:
         found = bowl(plan.levels[16])
-        assert next_entry(plan, dict(list(found.items())[1:]), 1.0) is None  # the fits of all pixels decide
-        entry = next_entry(plan, found, 1.0)
+        assert next_entry(plan, bowl(sky) | dict(list(found.items())[1:]), 1.0) is None  # the fits of all pixels decide
+        failed = next_entry(plan, dict.fromkeys(sky, math.nan) | found, 1.0)
+        assert failed is not None
+        assert not (isinstance(failed, LevelEntry) and failed.nside == 16)  # a failed pixel is not refined
+        entry = next_entry(plan, bowl(sky) | found, 1.0)
         assert entry is not None
         plan.add(entry)
         steps += 1
@@ -110,7 +113,7 @@ def test_level_is_not_widened_beyond_its_parents(levels: str) -> None:
     plan = plan_of(levels)
     plan.add(level_entry(8, whole_sky(8), []))
     plan.add(level_entry(16, children(Pixel(8, 343), 16), []))
-    entry = next_entry(plan, {pixel: float(pixel.index) for pixel in plan.levels[16]}, 1.0)
+    entry = next_entry(plan, {pixel: float(pixel.index) for pixel in plan.planned()}, 1.0)
     assert isinstance(entry, LevelEntry)
     assert entry.nside == 32
 
@@ -127,6 +130,16 @@ def test_predicted_pixels_start_early_without_changing_the_level() -> None:
     assert final == level_entry(2, children(Pixel(1, 9), 2), plan.started)
     right = next_entry(plan, llh(whole_sky(1), p2=1.0), 0.5)
     assert right == LevelEntry(nside=2, pixels=level_entry(2, children(Pixel(1, 2), 2), []).pixels, tasks="")
+
+
+def test_guess_waits_for_the_neighbours_of_the_best_pixel() -> None:
+    """Without one of them all sides would be refined, most of them in vain."""
+    plan, sky, best = plan_of("8:0 16:0.9:20"), whole_sky(8), Pixel(8, 343)
+    plan.add(level_entry(8, sky, []))
+    done = dict.fromkeys(sky, 10000.0) | {best: 1.0}
+    pending, far = neighbours(best)[2], Pixel(8, 3)
+    assert next_entry(plan, {pixel: done[pixel] for pixel in sky if pixel != pending}, 0.9) is None
+    assert isinstance(next_entry(plan, {pixel: done[pixel] for pixel in sky if pixel != far}, 0.9), AheadEntry)
 
 
 def test_predicted_level_starts_at_its_fraction() -> None:

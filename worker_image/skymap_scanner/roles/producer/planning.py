@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from skymap_scanner.event.model import PreparedEvent
 from skymap_scanner.event.selection import stream_name
 from skymap_scanner.scan.levels import Area, Level, first_pixels
 from skymap_scanner.scan.need import before_the_best, pixels_in_need
-from skymap_scanner.scan.pixels import Pixel, children, read_ranges
+from skymap_scanner.scan.pixels import Pixel, children, neighbours, read_ranges
 from skymap_scanner.scan.plan import Plan
 from skymap_scanner.scan.plan_entries import (
     CalibrationEntry,
@@ -95,7 +96,7 @@ def event_kind(name: str) -> str:
 
 
 def next_entry(plan: Plan, llh: Mapping[Pixel, float], predictive: float) -> PlanEntry | None:
-    """Return the next entry of the plan, given -ln L of the pixels of the newest level whose rounds are all done.
+    """Return the next entry of the plan, given -ln L of the pixels of the two newest levels whose rounds are all done.
 
     None if more rounds must be done first, or the plan has ended. A scan that calibrates its contours needs -ln L of
     the other levels too.
@@ -118,7 +119,7 @@ def next_entry(plan: Plan, llh: Mapping[Pixel, float], predictive: float) -> Pla
     planned = plan.levels[plan.newest]
     done = {pixel: llh[pixel] for pixel in planned if pixel in llh}
     if len(done) == len(planned):
-        return _after_level(plan, done, following) or _after_levels(plan, llh)
+        return _widened_level(plan, done, llh) or _after_level(plan, done, following) or _after_levels(plan, llh)
     if following is None or len(done) < predictive * len(planned):
         return None
     return _guess(plan, done, following)
@@ -130,10 +131,8 @@ def _first_level(scan: ScanEntry, level: Level) -> PlanEntry:
 
 
 def _after_level(plan: Plan, llh: Mapping[Pixel, float], following: Level | None) -> PlanEntry | None:
-    """Return what comes after the newest level, given -ln L of all its pixels: pixels, seeds or a level."""
+    """Return what comes after the newest level, given -ln L of all its pixels: seeds, or the next level, if any."""
     nside = next(iter(llh)).nside
-    if wider := _wider(plan, llh):
-        return level_entry(nside, wider, plan.started)
     if plan.scan is not None and plan.scan.seeding.rounds > 1:
         first = len(plan.levels) == 1
         missing = [pixel for pixel in pixels_in_need(llh, first_level=first) if plan.rounds_of(pixel) == 1]
@@ -145,19 +144,23 @@ def _after_level(plan: Plan, llh: Mapping[Pixel, float], following: Level | None
     return level_entry(following.nside, chosen, plan.started) if chosen else None
 
 
-def _wider(plan: Plan, llh: Mapping[Pixel, float]) -> list[Pixel]:
-    """Return the pixels of the newest level with more around its best one; none if it needs none, or may have none.
+def _widened_level(plan: Plan, newest: Mapping[Pixel, float], llh: Mapping[Pixel, float]) -> PlanEntry | None:
+    """Return the newest level with more pixels around its best one; None if it needs none, or may have none.
 
-    Only a level with a probability is widened, and not beyond its most parents.
+    Only a level with a probability is widened, and not beyond its most parents. A failed pixel of the level before is
+    not refined.
     """
     if plan.scan is None or len(plan.levels) < 2:
-        return []
+        return None
     before, level = plan.scan.parsed_levels()[len(plan.levels) - 2 : len(plan.levels)]
     if level.probability is None:
-        return []
-    more = beyond_the_edge(llh, plan.levels[before.nside])
+        return None
+    solved = [pixel for pixel in plan.levels[before.nside] if not math.isnan(llh.get(pixel, math.nan))]
+    more = beyond_the_edge(newest, solved)
     most = level.parents * (level.nside // before.nside) ** 2
-    return sorted([*llh, *more]) if more and len(llh) + len(more) <= most else []
+    if not more or len(newest) + len(more) > most:
+        return None
+    return level_entry(level.nside, sorted([*newest, *more]), plan.started)
 
 
 def _after_levels(plan: Plan, llh: Mapping[Pixel, float]) -> PlanEntry:
@@ -169,12 +172,20 @@ def _after_levels(plan: Plan, llh: Mapping[Pixel, float]) -> PlanEntry:
     return EndEntry(levels=len(plan.levels))
 
 
+def _is_surrounded(plan: Plan, done: Mapping[Pixel, float]) -> bool:
+    """Return whether all neighbours of the best pixel so far are done: they say on which sides the minimum lies."""
+    best = min(
+        (pixel for pixel in done if not math.isnan(done[pixel])), key=lambda pixel: (done[pixel], pixel), default=None
+    )
+    return best is not None and all(one in done for one in neighbours(best) if plan.in_level(one))
+
+
 def _guess(plan: Plan, done: Mapping[Pixel, float], level: Level) -> PlanEntry | None:
     """Return the entry of pixels to start on a guess; None if there is none, or the level will hardly be needed.
 
     Only children of pixels that no further round can improve: their fits start from the parent's best fit.
     """
-    if level.probability is not None and area_is_known(done):
+    if level.probability is not None and (area_is_known(done) or not _is_surrounded(plan, done)):
         return None
     rounds = 1 if plan.scan is None else plan.scan.seeding.rounds
     parents = [pixel for pixel in choose_parents(done, level) if plan.rounds_of(pixel) == rounds]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 
 from skymap_api.names import ScanTopics
 from skymap_scanner.broker.protocol import Broker, Outgoing, Producer
@@ -76,9 +76,9 @@ def produce(broker: Broker, topics: ScanTopics, event: Event, settings: ScanSett
 def complete_llh(plan: Plan, best_fits: BestFits) -> dict[Pixel, float]:
     """Return -ln L of the pixels whose started rounds are all done.
 
-    They are those of the newest level, of all levels where the scan calibrates its contours.
+    They are those of the two newest levels, of all levels where the scan calibrates its contours.
     """
-    pixels: Iterable[Pixel] = () if plan.newest is None else plan.levels[plan.newest]
+    pixels: Iterable[Pixel] = chain.from_iterable(plan.levels[nside] for nside in sorted(plan.levels)[-2:])
     if plan.scan is not None and plan.scan.calibrate:
         pixels = plan.planned()
     found = ((pixel, best_fits.of_rounds(pixel, plan.rounds_of(pixel))) for pixel in pixels)
