@@ -28,7 +28,7 @@ from skymap_scanner.results.rule import LEVELS
 from skymap_scanner.results.skymap import multi_order_map
 from skymap_scanner.scan.levels import Level, first_pixels
 from skymap_scanner.scan.pixels import Pixel, centres, parent
-from skymap_scanner.scan.refinement import refine
+from skymap_scanner.scan.refinement import beyond_the_edge, refine
 from skymap_scanner.simulation import Truth
 
 
@@ -109,21 +109,33 @@ def scan(fitter: EventFitter, prepared: PreparedEvent, shape: ScanShape) -> tupl
     level_before: dict[Pixel, float] = {}
     for level in shape.levels:
         pixels = refine(level_before, level) if level_before else first_pixels(level, None, None)
-        warm = bool(level_before)
-        coarser = next(iter(level_before)).nside if level_before else 0
-        seeds = shape.warm_seeds if warm else shape.seeds
-        ra, dec = centres(pixels)
-        zenith, azimuth = equatorial_to_detector(ra, dec, prepared.mjd)
-        for pixel, z, a in zip(pixels, zenith.tolist(), azimuth.tolist(), strict=True):
-            if warm:
-                near = bests[parent(pixel, coarser)]
-                fit = fit_direction(fitter, (z, a), near.position, near.time, seeds, warm=True)
-            else:
-                fit = fit_direction(fitter, (z, a), prepared.vertex.tolist(), prepared.vertex_time, seeds)
-            bests[pixel] = fit
-        fits += len(pixels) * seeds
-        level_before = {pixel: bests[pixel].llh for pixel in pixels}
+        seeds = shape.warm_seeds if level_before else shape.seeds
+        solved = [pixel for pixel, llh in level_before.items() if not math.isnan(llh)]
+        found: dict[Pixel, float] = {}
+        while pixels:
+            bests |= _fit_pixels(fitter, prepared, pixels, bests, seeds)
+            fits += len(pixels) * seeds
+            found |= {pixel: bests[pixel].llh for pixel in pixels}
+            pixels = beyond_the_edge(found, solved) if level.probability is not None else []
+        level_before = found
     return bests, fits
+
+
+def _fit_pixels(
+    fitter: EventFitter, prepared: PreparedEvent, pixels: Sequence[Pixel], bests: Mapping[Pixel, Fit], seeds: int
+) -> dict[Pixel, Fit]:
+    """Fit pixels of one level, from the fits of their parents among ``bests``, or from the event's vertex."""
+    coarser = max((pixel.nside for pixel in bests if pixel.nside < pixels[0].nside), default=None)
+    ra, dec = centres(pixels)
+    zenith, azimuth = equatorial_to_detector(ra, dec, prepared.mjd)
+    found = {}
+    for pixel, z, a in zip(pixels, zenith.tolist(), azimuth.tolist(), strict=True):
+        if coarser is None:
+            found[pixel] = fit_direction(fitter, (z, a), prepared.vertex.tolist(), prepared.vertex_time, seeds)
+        else:
+            near = bests[parent(pixel, coarser)]
+            found[pixel] = fit_direction(fitter, (z, a), near.position, near.time, seeds, warm=True)
+    return found
 
 
 def fit_topology(fit: Fit) -> Topology | None:
