@@ -15,7 +15,9 @@ from skymap_api.resource import SkymapScanSpec
 LEVELS = [
     {"nside": 4, "parents": 0},
     {"nside": 8, "parents": 192, "probability": 0.9999},
-    *({"nside": nside, "parents": 192, "probability": 0.999} for nside in (16, 32, 64, 128, 256, 512)),
+    *({"nside": nside, "parents": 192, "probability": 0.999} for nside in (16, 32, 64, 128)),
+    {"nside": 256, "parents": 192, "probability": 0.99},
+    {"nside": 512, "parents": 192, "probability": 0.98},
 ]
 ROOT = Path(__file__).resolve().parents[3]
 SPEC = resource_schema()["properties"]["spec"]

@@ -38,6 +38,9 @@ _STEPS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
 #: So near to the minimum all is refined, in pixels: the children around the best one, and what a parabola may err.
 _NEAR = 0.6
 
+#: The contour around that minimum counts as so many times as wide, since pixels do not lie on a regular grid.
+_WIDER = 1.5
+
 
 def choose_parents(llh: Mapping[Pixel, float], level: Level) -> list[Pixel]:
     """Return the pixels that ``level`` refines, from -ln L of the pixels of the level before.
@@ -87,8 +90,8 @@ def sides_of_minimum(height: Floats, delta: float) -> NDArray[np.bool_]:
     """Return which of the best pixel's eight neighbours (8,) to refine, from their ``height`` (8,) in -ln L above it.
 
     They are those that hold a part of the sky within `_NEAR` of the minimum of the parabola through the nine centres,
-    or within ``delta`` in -ln L of it. All, where a height is not known (NaN), there is no such minimum, or it lies in
-    a valley oblique to the axes, along which so few centres say little.
+    or, with some room, within ``delta`` in -ln L of it. All, where a height is not known (NaN), there is no such
+    minimum, or it lies in a valley oblique to the axes, along which so few centres say little.
     """
     sw, w, nw, n, ne, e, se, s = height.tolist()
     slope_a, slope_b = (ne - sw) / 2, (nw - se) / 2
@@ -100,8 +103,8 @@ def sides_of_minimum(height: Floats, delta: float) -> NDArray[np.bool_]:
     b = (twist * slope_a - bend_a * slope_b) / determinant
     if max(abs(a), abs(b)) > 1:
         return np.ones(8, np.bool_)
-    reach_a = max(_NEAR, math.sqrt(2 * delta * bend_b / determinant))
-    reach_b = max(_NEAR, math.sqrt(2 * delta * bend_a / determinant))
+    reach_a = max(_NEAR, _WIDER * math.sqrt(2 * delta * bend_b / determinant))
+    reach_b = max(_NEAR, _WIDER * math.sqrt(2 * delta * bend_a / determinant))
     of_a = {-1: a - reach_a < -0.5, 0: True, 1: a + reach_a > 0.5}
     of_b = {-1: b - reach_b < -0.5, 0: True, 1: b + reach_b > 0.5}
     return np.array([of_a[step_a] and of_b[step_b] for step_a, step_b in _STEPS])
