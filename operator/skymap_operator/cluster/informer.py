@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from random import Random
 
 from skymap_api.names import KIND, SCAN_LABEL, NamespacedName
 from skymap_operator.cluster.client import Cluster, ClusterError
@@ -133,7 +133,7 @@ class Backoff:
 
 
 def _jitter(low: float, high: float) -> float:
-    return random.uniform(low, high)  # noqa: S311 - not for cryptography
+    return Random().uniform(low, high)  # noqa: S311 - not for cryptography
 
 
 def _options(kind: str) -> Reading:

@@ -6,11 +6,11 @@ Credentials are sent to the host of the URL only, never to the target of a redir
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import responses
+from random import Random
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
@@ -79,7 +79,7 @@ def download(
                 log.info("%s; attempt %d of %d", failure, attempt, limits.attempts)
                 if attempt == limits.attempts:
                     raise InputError(f"{failure} (attempts: {attempt})") from None
-                pause = failure.wait or limits.backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311 - spreads load
+                pause = failure.wait or limits.backoff * 2 ** (attempt - 1) * Random().uniform(0.5, 1)  # noqa: S311 - spreads load
                 sleep(min(pause, max(0.0, deadline.end - time.monotonic())))
     raise InputError(f"{place}: not finished after {limits.duration:g} s")
 

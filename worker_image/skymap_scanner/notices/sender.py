@@ -7,11 +7,11 @@ is left stays in the outbox, and the next process sends it.
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from random import Random
 
 from skymap_scanner.errors import InputError
 from skymap_scanner.notices.channel import Channel, NotDelivered, Undeliverable
@@ -42,7 +42,7 @@ class Retries:
     def pause_after(self, failures: int) -> float:
         """Return the pause (s) after so many failures in a row."""
         whole: float = min(self.pause * 2 ** min(failures - 1, 30), self.longest)
-        return whole * random.uniform(0.5, 1)  # noqa: S311 - spreads load
+        return whole * Random().uniform(0.5, 1)  # noqa: S311 - spreads load
 
 
 class Sender:

@@ -33,7 +33,7 @@ PLANS = st.sampled_from(["1:0 2:3 4:5", "1:0 2:0.9:6 8:0.99:4", "2:0", "1:0 4:0.
 
 
 def height(pixel: Pixel) -> float:
-    """Return the height of a narrow valley, which lies two pixels further east on each level."""
+    """Return how high a pixel lies in a narrow bowl, whose bottom moves east between levels."""
     if pixel.nside == 0:  # a re-simulation
         return 0.0
     width = float(pixel_width(pixel.nside))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from random import Random
 from typing import Any, Protocol
 
 from skymap_api.text import printable_line
@@ -96,7 +96,7 @@ class Resources:
                 log.warning("the SkymapScans are listed again in %.1f s: %s", pause, printable_line(str(error)))
             except Exception:  # an unforeseen error must not leave the page without its scans
                 log.exception("the SkymapScans are listed again in %.1f s", pause)
-            self._stop.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - not for cryptography
+            self._stop.wait(pause * Random().uniform(0.5, 1.0))  # noqa: S311 - not for cryptography
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _list(self, place: str | None) -> str:
